@@ -1,0 +1,92 @@
+# Tertulia's workshop. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+SHOT ?= docs/window.png
+
+# Three builds share one set of flags, so that each package is compiled once for
+# each: the window (cgo, x11), everything else (no cgo), and the race tests.
+export GOFLAGS := -trimpath -buildvcs=false
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+PLAIN := CGO_ENABLED=0
+LINT := $(PLAIN) go tool -modfile=.ci/tools.mod golangci-lint
+
+# Packages with goroutines of their own; the tests run under the race detector.
+CONCURRENT := ./chat/... ./storage/... ./p2p/... ./node/... ./client/... ./api/...
+
+.PHONY: help run three quick check test build bin/tertulia bin/tertulia-headless \
+	shot generate generated lint vet fuzz bench vuln clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+run: ## install what building lacks, build, open the window (without a display: start a node)
+	@.ci/need-go
+	@.ci/start
+
+three: bin/tertulia-headless ## three nodes on this machine, to talk to each other
+	@.ci/three
+
+build: bin/tertulia bin/tertulia-headless ## build both programs into bin
+
+bin/tertulia:
+	@.ci/need-go
+	CGO_ENABLED=1 go build -tags x11 -ldflags '$(LDFLAGS)' -o $@ .
+
+bin/tertulia-headless:
+	@.ci/need-go
+	$(PLAIN) go build -tags nogui -ldflags '$(LDFLAGS)' -o $@ .
+
+quick: bin/tertulia-headless lint ## for every commit: build, vet, lint, unit tests, fuzz corpora
+	$(PLAIN) go test -tags ci -short ./...
+
+check: ## what CI runs: lint, generated files, builds, all tests
+	@.ci/need-go
+	@.ci/packages test
+	$(MAKE) lint
+	$(MAKE) generated
+	$(MAKE) build
+	$(MAKE) test
+
+test: ## install what tests lack and run them all, the window under Xvfb included
+	@.ci/need-go
+	@.ci/packages test
+	@$(MAKE) --no-print-directory build
+	CGO_ENABLED=1 go test -race -tags ci $(CONCURRENT)
+	$(PLAIN) go test -tags ci $$($(PLAIN) go list -tags ci ./... | grep -v '^tertulia$$')
+	$(PLAIN) TERTULIA_BIN=$(CURDIR)/bin/tertulia TERTULIA_HEADLESS=$(CURDIR)/bin/tertulia-headless \
+		go test -tags 'ci e2e' -count=1 -timeout 20m .
+
+shot: build ## a picture of the real window, in SHOT (docs/window.png)
+	@.ci/packages test
+	@.ci/shot $(SHOT)
+
+generate: ## make the Go code of the schemas
+	.ci/generate
+
+generated: # fails when the generated files are not current
+	.ci/generate --check
+
+vet:
+	$(PLAIN) go vet -tags 'ci e2e' ./...
+
+lint: vet ## go vet, and what .golangci.yml asks
+	$(LINT) run ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks
+	$(PLAIN) go test -tags ci -run '^$$' -bench . -benchmem ./...
+
+vuln: ## known vulnerabilities of what this uses (asks vuln.go.dev)
+	$(PLAIN) go run golang.org/x/vuln/cmd/govulncheck@latest -tags nogui ./...
+
+clean: ## remove what was built
+	rm -rf bin .cache dist

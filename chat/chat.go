@@ -1,0 +1,272 @@
+// Package chat holds the values that people-facing code sees: rooms, messages,
+// members, the state of the network, and the errors that are told to people.
+//
+// A message here is what a person reads. What replicas exchange (entries, runs,
+// vectors) is in package ordering and never travels further up than package
+// node. Everything in this package is a plain value: once handed out it is
+// never changed by the one who made it.
+package chat
+
+import "time"
+
+// DefaultRoom is the room a client talks in when it names none.
+const DefaultRoom = "lobby"
+
+// Limits on what people may enter.
+const (
+	MaxTextBytes = 65536 // UTF-8 bytes of one message
+	MaxNameRunes = 64    // characters of a user, node or room name
+	MaxPage      = 1000  // messages in one Page
+)
+
+// Order is the way a room reaches its final order.
+type Order string
+
+// The two orders of a room.
+const (
+	Lamport Order = "lamport" // leaderless; final when every member of the view has acknowledged past it
+	Leader  Order = "leader"  // sequenced by an elected leader; final when a majority stores it
+)
+
+// State says where a message stands in the order.
+type State string
+
+// A message is shown at once as tentative; final never changes again.
+const (
+	Tentative State = "tentative"
+	Final     State = "final"
+)
+
+// Kind tells a spoken message from a line the room itself adds.
+type Kind string
+
+// The kinds of line in a room's history. A kind this version does not know is
+// KindUnknown: it keeps its place and is shown as "needs a newer version".
+const (
+	KindText     Kind = "text"
+	KindJoined   Kind = "joined"   // a person's first JoinUser in the room
+	KindLeft     Kind = "left"     // a person's LeaveUser
+	KindRenamed  Kind = "renamed"  // a person took another name
+	KindOrdering Kind = "ordering" // the room's order was switched
+	KindUnknown  Kind = "unknown"
+)
+
+// Message is one line of a room's history.
+type Message struct {
+	ID       string // opaque, unique for good, equal on every node
+	Room     string // name, for display
+	RoomID   string // 64 hex digits
+	Kind     Kind
+	Origin   string // display name of the node that wrote it, NAME or NAME~TAG
+	Sender   string // the person's name
+	SenderID string // 16 hex digits of the person's key: one name may be two people
+	Text     string
+	ReplyTo  string // ID of the message this one answers, or ""
+	State    State
+	Index    uint64 // position in the final list, 1 first; 0 while tentative
+	Hash     string // order_hash at Index, 64 hex digits; "" while tentative
+	Epoch    uint64
+	Leader   string // in leader epochs, who sequenced it
+	Late     bool   // entered the final list after words written later
+	Lamport  uint64 // lamport_ts
+	Time     time.Time
+	ClientID string
+	Mine     bool // written by a person of this node's profile
+	// Unreadable is set when the room key that sealed the message is not here
+	// yet; Text then is empty and the row says so.
+	Unreadable bool
+	// Position is the place in the room's tentative order, an opaque key that
+	// compares bytewise; the cursor of PageQuery.
+	Position string
+	// Arrival numbers the messages of a room in the order this node stored
+	// them, 1 first; the cursor of Since. It is local to the node.
+	Arrival uint64
+}
+
+// Draft is a message on its way in.
+type Draft struct {
+	Room     string // name, id or unique prefix of 6 or more characters
+	Username string
+	Text     string
+	ReplyTo  string
+	ClientID string // unique per person; made by the node when empty
+}
+
+// Sent says that the node has a message on its disk.
+type Sent struct {
+	ID        string
+	ClientID  string
+	Duplicate bool // the same client id and text had been handed in before
+}
+
+// PageQuery asks for messages of a room in predicted order.
+// At most one of Before, After and Around is set; none means the newest.
+type PageQuery struct {
+	Room   string
+	Before string // Position: the page ends just before it
+	After  string // Position: the page begins just after it
+	Around string // message ID: the page has it near the middle
+	Limit  int    // 1 to MaxPage; 0 = 100
+}
+
+// Page is a stretch of a room's messages, oldest first.
+type Page struct {
+	Messages []Message
+	Older    bool // there are messages before the first
+	Newer    bool // there are messages after the last
+	Total    uint64
+}
+
+// RoomState says how far this node is with a room.
+type RoomState string
+
+// The states of a room on this node.
+const (
+	Joining RoomState = "joining" // asking to be admitted, or fetching history
+	Joined  RoomState = "joined"
+	Failed  RoomState = "failed" // could not join; Reason says why
+)
+
+// Room is a room as a list shows it.
+type Room struct {
+	ID         string // 64 hex digits
+	Name       string
+	Order      Order
+	State      RoomState
+	Reason     string // why State is Failed, or what Joining waits for
+	Progress   Progress
+	Members    int // devices that may write
+	Online     int // of these, connected now, this node included
+	Unread     int
+	Last       *Message // newest in predicted order, nil when there is none
+	Total      uint64   // messages held
+	FinalIndex uint64
+	Waiting    string // in words: whom the room waits for and what becomes of messages meanwhile; "" = nothing to say
+}
+
+// Progress counts entries fetched while a room is being joined.
+type Progress struct{ Have, Want uint64 }
+
+// Member is a device that may write in a room.
+type Member struct {
+	Name        string // node id, NAME or NAME~TAG
+	PeerID      string
+	Fingerprint string // 8 groups of 4 base32 characters, to compare aloud
+	Creator     bool
+	Self        bool
+	State       PeerState
+}
+
+// PeerState says what this node knows of another.
+type PeerState string
+
+// The states of a peer, in the words of the `peer` event.
+const (
+	PeerJoined    PeerState = "joined"    // admitted to a room, never seen yet
+	PeerConnected PeerState = "connected" // heartbeats arrive
+	PeerSuspected PeerState = "suspected" // heartbeats stopped
+	PeerLeft      PeerState = "left"      // said goodbye, or is gone
+)
+
+// Peer is another node as this one sees it.
+type Peer struct {
+	Name    string
+	PeerID  string
+	State   PeerState
+	RTT     time.Duration
+	Addr    string
+	Relayed bool
+}
+
+// InviteOptions limits an invite. Zero means no limit.
+type InviteOptions struct {
+	Room    string
+	Expires time.Duration
+	Uses    int
+}
+
+// SearchQuery asks for messages whose text has all words of Text; the last may
+// be a prefix.
+type SearchQuery struct {
+	Text  string
+	Room  string // "" = all rooms
+	Limit int    // 1 to MaxPage; 0 = 50
+}
+
+// View is what a window shows of a node: an immutable snapshot.
+type View struct {
+	NodeID   string
+	PeerID   string
+	Username string // the profile's chosen name, "" before onboarding
+	Rooms    []Room // in the order of the newest message
+	Peers    []Peer
+	Network  string // connection state in words, with what to do
+	Healthy  bool   // the disk takes writes
+}
+
+// Status is what `tertulia status` tells.
+type Status struct {
+	NodeID  string
+	PeerID  string
+	Version string
+	Uptime  time.Duration
+	Addrs   []string
+	Peers   []Peer
+	Rooms   []RoomStatus
+	Refused map[string]uint64 // entries refused, by reason
+	Disk    string            // "ok", or what is wrong and what to do
+}
+
+// RoomStatus is a room in Status.
+type RoomStatus struct {
+	Name       string
+	ID         string
+	Order      Order
+	State      RoomState
+	Epoch      uint64
+	View       []string
+	Leader     string
+	Term       uint64
+	Voters     []string
+	FinalIndex uint64
+	OrderHash  string
+	Tentative  uint64
+	WaitingFor []string
+	Clocks     map[string]uint64 // highest lamport_ts heard of, by member
+	Replicas   []Replica
+	TailHash   string // equal at two nodes exactly if they hold the same entries, and so show the same list
+	Parked     int    // entries held back for a missing past
+}
+
+// Replica is what another member last said of its final list.
+type Replica struct {
+	NodeID     string
+	FinalIndex uint64
+	OrderHash  string
+}
+
+// Event is something that happened at a node, for `--headless --json`.
+type Event struct {
+	Type   EventType
+	NodeID string // EventPeer
+	State  string // EventPeer, EventRoom
+	Room   string
+	RoomID string
+	Reason string // EventRoom
+	Term   uint64 // EventLeader
+	Leader string // EventLeader
+	Epoch  uint64 // EventEpoch
+	Order  Order
+	View   []string
+}
+
+// EventType names an Event.
+type EventType string
+
+// The events of a node.
+const (
+	EventPeer   EventType = "peer"
+	EventRoom   EventType = "room"
+	EventLeader EventType = "leader"
+	EventEpoch  EventType = "epoch"
+)

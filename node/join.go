@@ -1,0 +1,459 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"tertulia/chat"
+	"tertulia/node/invite"
+	"tertulia/ordering"
+	core "tertulia/ordering/room"
+	"tertulia/p2p"
+	"tertulia/p2p/wire"
+	"tertulia/storage"
+)
+
+// Waits of joining and seeking.
+const (
+	joinTimeout = 15 * time.Second // one round over an invite's addresses
+	joinAgain   = 500 * time.Millisecond
+	joinSlowest = 15 * time.Second // between rounds, after doubling
+	seekOften   = 30 * time.Second // while a room has nobody reachable
+	seekRarely  = 5 * time.Minute
+	seekTimeout = 20 * time.Second
+)
+
+// CreateRoom makes a room with this device as its only member.
+func (n *Node) CreateRoom(ctx context.Context, name string, order chat.Order) (chat.Room, error) {
+	name, err := cleanName("The room's name", name)
+	if err != nil {
+		return chat.Room{}, err
+	}
+	mode, ok := modeOf(order)
+	if !ok {
+		return chat.Room{}, chat.Errorf(chat.CodeInvalid, "There is no order %q.", order).WithHint("A room's order is lamport or leader.")
+	}
+	if len(n.rooms.Load().list) >= maxRooms {
+		return chat.Room{}, chat.Errorf(chat.CodeBusy, "This node keeps %d rooms already.", maxRooms).WithHint("Leave one first.")
+	}
+	link := invite.Link{}
+	rand.Read(link.Secret[:])
+	g := ordering.Genesis{Name: name, Mode: mode, NodeName: n.id.nodeID, Invite: link.PublicKey()}
+	rand.Read(g.Salt[:])
+	run := core.Found(n.id.origin, n.id.key, g, time.Now())
+	id := ordering.RoomID(run.Run().First().Hash())
+	key := newRoomKey()
+	meta := storage.Room{ID: id, Name: name, State: string(chat.Joined), Mode: mode}
+	w := &storage.Write{
+		Room: id, Meta: &meta,
+		Entries: []storage.Entry{{Entry: run.Run().First(), Run: 1, Sig: run.Run().Sig}},
+		Keys:    []storage.RoomKey{{ID: key.id(), Key: key}},
+		Put:     map[string][]byte{settingInvite + id.String(): link.Secret[:]},
+	}
+	if err := n.store.Commit(ctx, w); err != nil {
+		return chat.Room{}, err
+	}
+	r := newRoom(n, meta)
+	if err := r.load(ctx); err != nil {
+		return chat.Room{}, err
+	}
+	return n.open(r)
+}
+
+// open adds a room to those that run.
+func (n *Node) open(r *room) (chat.Room, error) {
+	r.show()
+	n.register(r)
+	n.startRoom(r)
+	n.membersChanged()
+	m := r.view.Load().meta
+	n.emit(chat.Event{Type: chat.EventRoom, Room: m.Name, RoomID: r.id.String(), State: m.State, Reason: m.Reason})
+	n.notify()
+	return n.roomOf(context.Background(), r)
+}
+
+// JoinRoom takes an invite. The room is listed at once as Joining, and goes on
+// asking until a member admits this device or the invite is refused. Of a room
+// that this device is in, it returns the room.
+func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
+	l, err := invite.Parse(link, time.Now())
+	if r := n.room(l.Room); r != nil && l.Name != "" {
+		if s := r.view.Load().meta.State; s == string(chat.Joined) || s == string(chat.Joining) {
+			return n.roomOf(ctx, r)
+		}
+	}
+	if err != nil {
+		return chat.Room{}, err
+	}
+	if len(l.Peers) == 0 {
+		return chat.Room{}, chat.Errorf(chat.CodeInvalid, "This invite names nobody to ask.").WithHint("Ask for a new one from a node that is on the network.")
+	}
+	meta := storage.Room{ID: l.Room, Name: l.Name, State: string(chat.Joining), Invite: l.String(), Mode: ordering.Lamport}
+	if r := n.room(l.Room); r != nil { // left or failed before: try again
+		_, err := ask(ctx, r, func() error {
+			meta.Mode, meta.ReadTo = r.meta.Mode, r.meta.ReadTo
+			r.meta = meta
+			return r.saveMeta()
+		})
+		if err != nil {
+			return chat.Room{}, err
+		}
+		n.goFor(r.askToJoin)
+		return n.roomOf(ctx, r)
+	}
+	if len(n.rooms.Load().list) >= maxRooms {
+		return chat.Room{}, chat.Errorf(chat.CodeBusy, "This node keeps %d rooms already.", maxRooms).WithHint("Leave one first.")
+	}
+	if err := n.store.Commit(ctx, &storage.Write{Room: l.Room, Meta: &meta}); err != nil {
+		return chat.Room{}, err
+	}
+	r := newRoom(n, meta)
+	if err := r.load(ctx); err != nil {
+		return chat.Room{}, err
+	}
+	return n.open(r)
+}
+
+// askToJoin asks the members that the invite names until one admits this device
+// or refuses.
+func (r *room) askToJoin(ctx context.Context) {
+	pause := joinAgain
+	for {
+		l, err := invite.Parse(r.view.Load().meta.Invite, time.Now())
+		if err != nil {
+			r.giveUp(ctx, err)
+			return
+		}
+		reply, via, err := r.askOnce(ctx, l)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			r.wait(ctx, err)
+		case reply.Refused == wire.RefusedNotMember:
+			r.wait(ctx, chat.Errorf(chat.CodeUnreachable, "Whoever answered is not in the room."))
+		case reply.Refused != "":
+			r.giveUp(ctx, refusalInWords(reply.Refused))
+			return
+		default:
+			if err := r.admitted(ctx, reply, via); err != nil {
+				r.giveUp(ctx, err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, joinSlowest)
+	}
+}
+
+// askOnce goes once over the addresses of an invite.
+func (r *room) askOnce(ctx context.Context, l invite.Link) (wire.JoinReply, ordering.DeviceKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	var addrs []string
+	for _, p := range l.Peers {
+		for _, a := range p.Addrs {
+			addrs = append(addrs, a+"/p2p/"+p2p.PeerIDOf(p.Device))
+		}
+	}
+	return r.n.net.Join(ctx, addrs, nil, func(admitter ordering.DeviceKey) wire.JoinRequest {
+		req := wire.JoinRequest{Room: l.Room, Invite: l.PublicKey(), Origin: r.n.id.origin, Name: r.n.id.nodeID, TimeMS: time.Now().UnixMilli()}
+		copy(req.Proof[:], ed25519.Sign(l.Key(), joinProof(req, admitter)))
+		return req
+	})
+}
+
+func refusalInWords(refused string) error {
+	e := chat.Errorf(chat.CodeExpired, "The invite was refused (%s).", refused)
+	switch refused {
+	case wire.RefusedExpired:
+		e = chat.Errorf(chat.CodeExpired, "The invite has expired.")
+	case wire.RefusedRevoked:
+		e = chat.Errorf(chat.CodeExpired, "The invite was withdrawn.")
+	case wire.RefusedUsedUp:
+		e = chat.Errorf(chat.CodeExpired, "The invite was used as often as it allows.")
+	case wire.RefusedUnknownInvite:
+		e = chat.Errorf(chat.CodeForbidden, "The room does not know this invite.")
+	case wire.RefusedRemoved:
+		e = chat.Errorf(chat.CodeForbidden, "This device was removed from the room.")
+	case wire.RefusedFull:
+		e = chat.Errorf(chat.CodeBusy, "The room has as many members as it can.")
+	}
+	return e.WithHint("Ask a member for a new invite.")
+}
+
+// wait says what joining waits for.
+func (r *room) wait(ctx context.Context, err error) {
+	r.log.Debug("not admitted yet", "error", err)
+	r.post(ctx, func() { //nolint:errcheck // stopping
+		r.meta.Reason = "None of the members that the invite names can be reached. It goes on as soon as one can."
+	})
+}
+
+// giveUp ends joining with a reason.
+func (r *room) giveUp(ctx context.Context, err error) {
+	r.post(ctx, func() { //nolint:errcheck // stopping
+		r.meta.State, r.meta.Reason = string(chat.Failed), inWords(err)
+		if err := r.saveMeta(); err != nil {
+			r.log.Warn("could not store that joining failed", "error", err)
+		}
+		r.n.emit(chat.Event{Type: chat.EventRoom, Room: r.meta.Name, RoomID: r.id.String(), State: r.meta.State, Reason: r.meta.Reason})
+	})
+}
+
+// admitted begins to fetch the room: its genesis, its keys, then from the newest
+// page for the eye to everything.
+func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.DeviceKey) error {
+	genesis, err := ordering.VerifyRun(reply.Genesis)
+	if err != nil || ordering.RoomID(genesis.Run().First().Hash()) != r.id {
+		return chat.Errorf(chat.CodeForbidden, "The member that answered does not have this room.").WithHint("Ask another member for an invite.")
+	}
+	g, err := ordering.DecodeGenesis(genesis.Run().First().Body)
+	if err != nil {
+		return chat.Errorf(chat.CodeInvalid, "The room was made by a newer version.").WithHint("Update Tertulia and join again.")
+	}
+	saved, err := ask(ctx, r, func() error {
+		m := r.meta
+		m.Name, m.Mode, m.Via, m.Target, m.Reason = g.Name, g.Mode, via, reply.Heads, ""
+		w := &storage.Write{Room: r.id, Meta: &m}
+		for _, k := range reply.Keys {
+			if roomKey(k.Key).id() == k.ID {
+				w.Keys = append(w.Keys, storage.RoomKey{ID: k.ID, Key: k.Key})
+			}
+		}
+		if err := r.n.store.Commit(ctx, w); err != nil {
+			return err
+		}
+		r.meta = m
+		for _, k := range w.Keys {
+			r.ring.add(roomKey(k.Key))
+		}
+		if !r.core.Graph().Holds(genesis.Run().First().ID()) {
+			r.refused(r.core.Receive(time.Now(), via, genesis))
+		}
+		r.show()
+		r.n.membersChanged()
+		r.reconcile()
+		if r.core.Graph().Have().Covers(m.Target) && r.core.Graph().IsMember(r.n.id.origin.Device) {
+			r.arrive() // joined again with everything here
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if saved != nil {
+		return saved
+	}
+	r.preview(ctx, via)
+	return nil
+}
+
+// preview fetches the newest page, to be read while the rest comes. It is not
+// taken into the graph.
+func (r *room) preview(ctx context.Context, via ordering.DeviceKey) {
+	var entries []storage.Entry
+	_, err := r.n.net.Fetch(ctx, via, wire.FetchRequest{Room: r.id, Newest: previewSize}, func(run ordering.Run) error {
+		v, err := r.verify(run)
+		if err != nil || len(entries) > previewSize+ordering.MaxRunEntries {
+			return fmt.Errorf("node: preview: %w", err)
+		}
+		for i, e := range run.Entries {
+			if e.Kind.Sealed() && e.Room == r.id {
+				entries = append(entries, storage.Entry{Entry: e, Line: previewLine(e, v.Plain[i])})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.log.Debug("no preview", "error", err)
+		return
+	}
+	r.post(ctx, func() { //nolint:errcheck // stopping
+		if r.meta.State != string(chat.Joining) {
+			return
+		}
+		if err := r.n.store.Preview(ctx, r.id, entries); err != nil {
+			r.log.Warn("could not keep the preview", "error", err)
+		}
+	})
+}
+
+// previewLine reads an entry for display alone.
+func previewLine(e *ordering.Entry, plain []byte) *storage.Line {
+	l := &storage.Line{}
+	if e.Client != nil {
+		l.SenderKey = e.Client.Key
+	}
+	if p, err := ordering.DecodePayload(plain); err == nil {
+		l.Sender, l.Text, l.ReplyTo, l.Readable = p.Name, p.Text, p.ReplyTo, true
+	}
+	return l
+}
+
+// Invite returns a link to a room. Without limits it is always the same link;
+// with a limit a new one is written into the room.
+func (n *Node) Invite(ctx context.Context, o chat.InviteOptions) (string, error) {
+	r, err := n.find(o.Room)
+	if err != nil {
+		return "", err
+	}
+	v := r.view.Load()
+	if v.meta.State != string(chat.Joined) || !v.self {
+		return "", chat.Errorf(chat.CodeBusy, "%s is not joined yet.", v.meta.Name).WithHint("Wait until its history is here.")
+	}
+	if o.Expires < 0 || o.Uses < 0 || o.Uses > 1<<31-1 {
+		return "", chat.Errorf(chat.CodeInvalid, "An invite's limits are above zero.").WithHint("Leave a limit out for none.")
+	}
+	l := invite.Link{Room: r.id, Name: v.meta.Name}
+	setting := settingInvite + r.id.String()
+	limited := o.Expires > 0 || o.Uses > 0
+	seed, err := n.store.Get(ctx, setting)
+	if err != nil {
+		return "", err
+	}
+	if !limited && len(seed) == len(l.Secret) {
+		copy(l.Secret[:], seed)
+	} else {
+		rand.Read(l.Secret[:])
+		if o.Expires > 0 {
+			l.Expires = time.UnixMilli(time.Now().Add(o.Expires).UnixMilli())
+		}
+		if err := r.writeInvite(ctx, l, o.Uses); err != nil {
+			return "", err
+		}
+		if !limited {
+			if err := n.store.Put(ctx, setting, l.Secret[:]); err != nil {
+				return "", err
+			}
+		}
+	}
+	l.Peers = n.inviters(v)
+	return l.String(), nil
+}
+
+func (r *room) writeInvite(ctx context.Context, l invite.Link, uses int) error {
+	body := ordering.Invite{Key: l.PublicKey(), Uses: uint32(uses)}
+	if !l.Expires.IsZero() {
+		body.ExpiresMS = l.Expires.UnixMilli()
+	}
+	_, _, err := r.sayAndWait(ctx, &saying{kind: ordering.KindInvite, body: body.Encode()})
+	return err
+}
+
+// sayAndWait says one entry and waits until it is durable.
+func (r *room) sayAndWait(ctx context.Context, s *saying) (ordering.Ref, bool, error) {
+	type said struct {
+		ref       ordering.Ref
+		duplicate bool
+		err       error
+	}
+	answer := make(chan said, 1)
+	s.reply = func(ref ordering.Ref, duplicate bool, err error) { answer <- said{ref, duplicate, err} }
+	if err := r.post(ctx, func() { r.say(s) }); err != nil {
+		return ordering.Ref{}, false, err
+	}
+	a, err := await(ctx, r, answer)
+	if err != nil {
+		return ordering.Ref{}, false, err
+	}
+	return a.ref, a.duplicate, a.err
+}
+
+// inviters names this node and other members that are connected, with where
+// they listen.
+func (n *Node) inviters(v *roomView) []invite.Peer {
+	self := invite.Peer{Device: n.id.origin.Device}
+	for _, a := range n.net.Addrs() {
+		self.Addrs = append(self.Addrs, withoutPeer(a))
+	}
+	peers := []invite.Peer{self}
+	for _, d := range v.connected {
+		if addrs := n.net.AddrsOf(d); len(addrs) > 0 && len(peers) < invite.MaxPeers {
+			p := invite.Peer{Device: d}
+			for _, a := range addrs {
+				p.Addrs = append(p.Addrs, withoutPeer(a))
+			}
+			peers = append(peers, p)
+		}
+	}
+	return peers
+}
+
+// addrsOf returns the full multiaddrs that an invite names; none if it cannot be
+// read.
+func addrsOf(link string) []string {
+	l, _ := invite.Parse(link, time.Time{}) // an expired one still names addresses
+	var addrs []string
+	for _, p := range l.Peers {
+		for _, a := range p.Addrs {
+			addrs = append(addrs, a+"/p2p/"+p2p.PeerIDOf(p.Device))
+		}
+	}
+	return addrs
+}
+
+// LeaveRoom writes that this device leaves. The room is no longer listed; what
+// was said stays on this disk, and the members are told as long as one is
+// reachable.
+func (n *Node) LeaveRoom(ctx context.Context, ref string) error {
+	r, err := n.find(ref)
+	if err != nil {
+		return err
+	}
+	if v := r.view.Load(); v.self && v.meta.State == string(chat.Joined) {
+		if _, _, err := r.sayAndWait(ctx, &saying{kind: ordering.KindLeave}); err != nil {
+			return err
+		}
+	}
+	left, err := ask(ctx, r, func() error {
+		r.meta.State, r.meta.Invite, r.meta.Reason = stateLeft, "", ""
+		return r.saveMeta()
+	})
+	if err == nil {
+		err = left
+	}
+	n.membersChanged()
+	return err
+}
+
+// seek looks for the members of each room through the rendezvous, often while
+// nobody is reachable.
+func (n *Node) seek(ctx context.Context) error {
+	if n.cfg.NoDHT {
+		return nil
+	}
+	wait := seekOften
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = seekRarely
+		for _, r := range n.rooms.Load().list {
+			v := r.view.Load()
+			if v.meta.State != string(chat.Joined) || len(v.members) < 2 && len(n.net.Peers()) == 0 {
+				continue
+			}
+			lookup, cancel := context.WithTimeout(ctx, seekTimeout)
+			if len(v.connected) == 0 {
+				wait = seekOften
+				if _, err := n.net.FindPeers(lookup, r.id); err != nil {
+					r.log.Debug("rendezvous finds nobody", "error", err)
+				}
+			}
+			if err := n.net.Provide(lookup, r.id); err != nil {
+				r.log.Debug("rendezvous not offered", "error", err)
+			}
+			cancel()
+		}
+	}
+}

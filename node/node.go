@@ -1,0 +1,338 @@
+// Package node is one node of Tertulia: it composes the rooms' cores with the
+// disk and the network, and offers people what package chat speaks of.
+//
+// A message's way: a client hands in a draft; Send stamps it and posts it to its
+// room's goroutine; the core writes the entry; the storage makes it durable; the
+// network pushes it; the view is published and whoever watches reads the new
+// page. At another node the network verifies the run on the peer's goroutine,
+// posts it to the room, and from there the way is the same.
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tertulia/chat"
+	"tertulia/ordering"
+	"tertulia/p2p"
+	"tertulia/storage"
+)
+
+// Limits of a node.
+const (
+	maxRooms   = 256
+	maxClients = 1024 // usernames of one profile
+	eventsKept = 256  // events a slow reader may lag behind
+)
+
+// stateLeft is a room that this device left: kept, but not listed.
+const stateLeft = "left"
+
+// Config says how a node is run. Zero values are sensible but for Dir.
+type Config struct {
+	Dir           string // data directory, made when absent
+	NodeID        string // "": the host's name, at the first start
+	Priority      int
+	Port          int      // TCP and QUIC; 0: any
+	Listen        []string // multiaddrs; empty: all interfaces on Port
+	Bootstrap     bool     // serves as bootstrap and relay, and keeps a lobby
+	Ordering      chat.Order
+	Join          []string // invites
+	NoMDNS, NoDHT bool
+	Version       string
+	Log           *slog.Logger // nil: none
+}
+
+// Node is a node. Use Open, then Run.
+type Node struct {
+	cfg     Config
+	log     *slog.Logger
+	id      identity
+	store   *storage.Store
+	net     *p2p.Network
+	started time.Time
+	ctx     context.Context // of Run: ends the rooms and what goFor started
+	ready   chan struct{}
+	tasks   sync.WaitGroup // what goFor started
+
+	rooms     atomic.Pointer[registry]
+	runRooms  chan *room // made or joined while running
+	refusals  [len(reasons)]atomic.Uint64
+	diskState atomic.Pointer[chat.Error]
+	watchers  watchers
+
+	mu       sync.Mutex // guards what follows; never held across a post or a wait
+	peers    map[ordering.DeviceKey]peer
+	sessions uint64
+	clients  map[string]ed25519.PrivateKey
+	username string
+}
+
+// registry is an immutable map of the rooms.
+type registry struct {
+	list []*room // in the order they were made
+}
+
+// Open locks the data directory and reads what is in it. The error is a
+// *chat.Error where there is something a person can do.
+func Open(cfg Config) (*Node, error) {
+	ctx := context.Background()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Ordering == "" {
+		cfg.Ordering = chat.Lamport
+	}
+	store, err := storage.Open(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, store: store,
+		log:      cfg.Log.With("pkg", "room"),
+		ready:    make(chan struct{}),
+		runRooms: make(chan *room, maxRooms),
+		peers:    make(map[ordering.DeviceKey]peer),
+		clients:  make(map[string]ed25519.PrivateKey),
+	}
+	if err := n.load(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return n, nil
+}
+
+// load reads identity and rooms, and opens the network. The committer runs
+// meanwhile: a first start writes.
+func (n *Node) load(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var committer errgroup.Group
+	committer.Go(func() error { return n.store.Run(ctx) })
+	err := n.loadWith(ctx)
+	cancel()
+	return errors.Join(err, committer.Wait())
+}
+
+func (n *Node) loadWith(ctx context.Context) error {
+	var err error
+	if n.id, err = loadIdentity(ctx, n.cfg.Dir, n.cfg.NodeID, n.store); err != nil {
+		return err
+	}
+	name, err := n.store.Get(ctx, settingUsername)
+	if err != nil {
+		return err
+	}
+	n.username = string(name)
+	seeds, err := n.store.Settings(ctx, settingClient)
+	if err != nil {
+		return err
+	}
+	for key, seed := range seeds {
+		if len(seed) == ed25519.SeedSize {
+			n.clients[strings.TrimPrefix(key, settingClient)] = ed25519.NewKeyFromSeed(seed)
+		}
+	}
+	n.rooms.Store(&registry{})
+	metas, err := n.store.Rooms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range metas {
+		r := newRoom(n, m)
+		if err := r.load(ctx); err != nil {
+			return err
+		}
+		r.show()
+		n.register(r)
+	}
+	n.net, err = p2p.New(p2p.Config{
+		Key: n.id.key, Instance: n.id.origin.Instance, Name: n.id.nodeID, Version: n.cfg.Version,
+		Port: n.cfg.Port, Listen: n.cfg.Listen, Bootstrap: n.cfg.Bootstrap,
+		NoMDNS: n.cfg.NoMDNS, NoDHT: n.cfg.NoDHT, BootstrapAddrs: n.bootstraps(),
+		Log: n.cfg.Log.With("pkg", "p2p"), Handler: (*handler)(n),
+	})
+	return err
+}
+
+// Run runs the node until ctx ends, then says goodbye and closes the storage. It
+// is called once.
+func (n *Node) Run(ctx context.Context) error {
+	n.started = time.Now()
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	netCtx, stopNet := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	defer stopNet()
+
+	var disk, network errgroup.Group
+	disk.Go(func() error { return n.store.Run(storeCtx) })
+	network.Go(func() error { return n.net.Run(netCtx) })
+	rooms, roomsCtx := errgroup.WithContext(ctx)
+	n.ctx = roomsCtx
+	rooms.Go(func() error { return n.superviseRooms(roomsCtx, rooms) })
+	rooms.Go(func() error { return n.seek(roomsCtx) })
+
+	err := n.greet(roomsCtx)
+	if err == nil {
+		close(n.ready)
+		<-roomsCtx.Done()
+	}
+	// Rooms first, so that their last words go out; then the network; then the
+	// disk, which holds all of it.
+	err = errors.Join(err, rooms.Wait())
+	stopNet()
+	n.tasks.Wait()
+	err = errors.Join(err, network.Wait())
+	stopStore()
+	err = errors.Join(err, disk.Wait(), n.store.Close())
+	n.watchers.close()
+	return err
+}
+
+// superviseRooms runs each room, those of the disk and those that come.
+func (n *Node) superviseRooms(ctx context.Context, g *errgroup.Group) error {
+	for {
+		select {
+		case r := <-n.runRooms:
+			g.Go(func() error { return r.run(ctx) })
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// greet does what a start asks for: known peers, the lobby, the invites.
+func (n *Node) greet(ctx context.Context) error {
+	peers, err := n.store.Peers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range peers {
+		n.net.Remember(p.Device, p.Addrs)
+	}
+	for _, r := range n.rooms.Load().list {
+		n.startRoom(r)
+	}
+	n.membersChanged()
+	if n.cfg.Bootstrap {
+		if err := n.keepLobby(ctx); err != nil {
+			return err
+		}
+	}
+	for _, link := range n.cfg.Join {
+		if _, err := n.JoinRoom(ctx, link); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepLobby creates the room a bootstrap node offers, unless it has one.
+func (n *Node) keepLobby(ctx context.Context) error {
+	for _, r := range n.rooms.Load().list {
+		m := r.view.Load().meta
+		if m.Name != chat.DefaultRoom || m.State == stateLeft {
+			continue
+		}
+		if orderOf(m.Mode) != n.cfg.Ordering {
+			n.log.Warn("the lobby has another order; to change it: tertulia rooms switch lobby --ordering "+string(n.cfg.Ordering),
+				"ordering", string(orderOf(m.Mode)))
+		}
+		return nil
+	}
+	_, err := n.CreateRoom(ctx, chat.DefaultRoom, n.cfg.Ordering)
+	return err
+}
+
+// startRoom hands a room to its goroutine and, if it is still to be admitted,
+// starts asking.
+func (n *Node) startRoom(r *room) {
+	n.runRooms <- r // has place for all rooms there may be
+	if m := r.view.Load().meta; m.State == string(chat.Joining) && m.Via == (ordering.DeviceKey{}) {
+		n.goFor(r.askToJoin)
+	}
+}
+
+// goFor runs a task that ends with the node; Run waits for it.
+func (n *Node) goFor(task func(context.Context)) {
+	if n.ctx.Err() == nil {
+		n.tasks.Go(func() { task(n.ctx) })
+	}
+}
+
+// register adds a room to the registry.
+func (n *Node) register(r *room) {
+	for {
+		old := n.rooms.Load()
+		list := append(append([]*room(nil), old.list...), r)
+		if n.rooms.CompareAndSwap(old, &registry{list}) {
+			return
+		}
+	}
+}
+
+// room returns the room with an id, or nil.
+func (n *Node) room(id ordering.RoomID) *room {
+	for _, r := range n.rooms.Load().list {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// Ready is closed when listeners answer.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// NodeID returns the name fixed at the first start.
+func (n *Node) NodeID() string { return n.id.nodeID }
+
+// PeerID returns the libp2p peer id.
+func (n *Node) PeerID() string { return n.net.PeerID() }
+
+// Addrs returns the multiaddrs under which this node may be reached.
+func (n *Node) Addrs() []string { return n.net.Addrs() }
+
+// setDisk notes whether the disk takes writes; nil means that it does.
+func (n *Node) setDisk(err error) {
+	if err == nil {
+		n.diskState.Store(nil)
+		return
+	}
+	e, ok := errors.AsType[*chat.Error](err)
+	if !ok {
+		e = &chat.Error{Code: chat.CodeDisk, Message: "The disk takes no writes", Hint: "Free some space or check the disk; the node goes on by itself.", Err: err}
+	}
+	n.diskState.Store(e)
+}
+
+// diskError says why nothing can be written now.
+func (n *Node) diskError() error {
+	if e := n.diskState.Load(); e != nil {
+		return e
+	}
+	return chat.Errorf(chat.CodeDisk, "The disk takes no writes.").WithHint("Try again in a moment.")
+}
+
+func orderOf(m ordering.Mode) chat.Order {
+	if m == ordering.Leader {
+		return chat.Leader
+	}
+	return chat.Lamport
+}
+
+func modeOf(o chat.Order) (ordering.Mode, bool) {
+	switch o {
+	case chat.Lamport:
+		return ordering.Lamport, true
+	case chat.Leader:
+		return ordering.Leader, true
+	}
+	return 0, false
+}

@@ -1,0 +1,797 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"tertulia/chat"
+	"tertulia/ordering"
+	"tertulia/ordering/dag"
+	core "tertulia/ordering/room"
+	"tertulia/p2p/wire"
+	"tertulia/storage"
+)
+
+// Limits and waits of a room's owner.
+const (
+	inboxSize    = 1024            // things waiting for the room's goroutine
+	drainMost    = 256             // of these, taken before one commit
+	runBudget    = 240 << 10       // bytes of entries said as one run
+	probeEvery   = time.Second     // between tries while the disk takes nothing
+	keysEvery    = 5 * time.Second // between asking members for room keys
+	rekeyFirst   = 500 * time.Millisecond
+	rekeyStep    = 2 * time.Second // more for each member that ranks before us
+	reopenBatch  = 256             // entries made readable in one commit
+	previewSize  = 50              // newest messages shown while history comes
+	fetchTimeout = 10 * time.Minute
+)
+
+// room owns the core of one room. Its goroutine alone touches the fields below
+// the line; others post to the inbox and read the view.
+type room struct {
+	n     *Node
+	id    ordering.RoomID
+	log   *slog.Logger
+	ring  keyring
+	inbox chan func()
+	again chan struct{} // one place: look again at whom the room is shared with
+	done  chan struct{} // closed when run returned
+	view  atomic.Pointer[roomView]
+
+	// ---
+	ctx     context.Context // of run: ends what the room started
+	core    *core.Core
+	meta    storage.Room
+	grants  []keyGrant
+	sayings []*saying
+	waits   []func(error) // told when the next commit is done
+	peers   map[ordering.DeviceKey]uint64
+	census  int // MembersVersion last told to the node
+
+	broken   bool      // the disk took no writes; the core is not to be trusted
+	probeAt  time.Time // when to try the disk again
+	rekeyAt  time.Time // when to write a new room key unless somebody else did
+	keysAt   time.Time // when to ask for missing keys again
+	wantKeys map[ordering.KeyID]bool
+}
+
+// keyGrant says that an entry at a place handed out a room key.
+type keyGrant struct {
+	at ordering.Key
+	id ordering.KeyID
+}
+
+// roomView is what others may know of a room, made anew after each change.
+type roomView struct {
+	meta      storage.Room
+	members   []dag.Member
+	names     map[ordering.DeviceKey]string
+	member    map[ordering.DeviceKey]bool
+	connected []ordering.DeviceKey
+	entries   uint64
+	clock     uint64
+	parked    int
+	self      bool // this device may write
+}
+
+// saying is an entry on its way in.
+type saying struct {
+	kind  ordering.Kind
+	stamp *ordering.Stamp
+	plain []byte // of sealed kinds: the payload
+	body  []byte // of the others
+	reply func(ref ordering.Ref, duplicate bool, err error)
+}
+
+func newRoom(n *Node, meta storage.Room) *room {
+	return &room{
+		n: n, id: meta.ID, meta: meta, ctx: context.Background(),
+		log:      n.log.With("room", meta.ID.String()[:8]),
+		inbox:    make(chan func(), inboxSize),
+		again:    make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		peers:    make(map[ordering.DeviceKey]uint64),
+		wantKeys: make(map[ordering.KeyID]bool),
+		census:   -1,
+	}
+}
+
+// load restores the core from disk. It is called before run, and again when a
+// write failed.
+func (r *room) load(ctx context.Context) error {
+	c := core.New(core.Config{Room: r.id, Self: r.n.id.origin, Key: r.n.id.key})
+	var grants []keyGrant
+	for e, err := range r.n.store.Restore(ctx, r.id) {
+		if err != nil {
+			return err
+		}
+		c.Restore(e)
+		if e.Kind == ordering.KindKey {
+			grants = appendGrant(grants, e)
+		}
+	}
+	keys, err := r.n.store.Keys(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		r.ring.add(roomKey(k.Key))
+	}
+	r.core, r.grants, r.census = c, grants, -1
+	clear(r.peers)
+	return nil
+}
+
+func appendGrant(grants []keyGrant, e *ordering.Entry) []keyGrant {
+	g, err := ordering.DecodeKeyGrant(e.Body)
+	if err != nil {
+		return grants
+	}
+	grants = append(grants, keyGrant{e.Key(), g.ID})
+	slices.SortFunc(grants, func(a, b keyGrant) int { return a.at.Compare(b.at) })
+	return grants
+}
+
+// run owns the room until ctx ends.
+func (r *room) run(ctx context.Context) error {
+	defer close(r.done)
+	r.ctx = ctx
+	r.reconcile()
+	r.flush()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait := time.Hour
+		if d := r.deadline(); !d.IsZero() {
+			wait = max(0, time.Until(d))
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			r.drain()
+			r.flush()
+			return nil
+		case f := <-r.inbox:
+			f()
+			r.drain()
+		case <-r.again:
+			r.reconcile()
+		case <-timer.C:
+		}
+		r.flush()
+	}
+}
+
+func (r *room) drain() {
+	for range drainMost {
+		select {
+		case f := <-r.inbox:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+func (r *room) deadline() time.Time {
+	next := r.core.Deadline()
+	for _, t := range []time.Time{r.probeAt, r.rekeyAt, r.keysAt} {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	return next
+}
+
+var errStopping = chat.Errorf(chat.CodeUnreachable, "The node is stopping.").WithHint("Start it again.")
+
+// post hands f to the room's goroutine, and waits while the inbox is full.
+func (r *room) post(ctx context.Context, f func()) error {
+	select {
+	case r.inbox <- f:
+		return nil
+	case <-r.done:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// hint hands f to the room's goroutine unless the inbox is full: what is dropped
+// is repaired by anti-entropy.
+func (r *room) hint(f func()) {
+	select {
+	case r.inbox <- f:
+	default:
+		r.n.count(ordering.TooMany)
+	}
+}
+
+// ask runs f on the room's goroutine and returns its answer.
+func ask[T any](ctx context.Context, r *room, f func() T) (T, error) {
+	answer := make(chan T, 1)
+	var none T
+	if err := r.post(ctx, func() { answer <- f() }); err != nil {
+		return none, err
+	}
+	return await(ctx, r, answer)
+}
+
+// await waits for an answer that the room's goroutine owes.
+func await[T any](ctx context.Context, r *room, answer <-chan T) (T, error) {
+	var none T
+	select {
+	case a := <-answer:
+		return a, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-r.done:
+		select {
+		case a := <-answer:
+			return a, nil
+		default:
+			return none, errStopping
+		}
+	}
+}
+
+// flush brings what happened to disk, then to the peers, then to people.
+func (r *room) flush() {
+	now := time.Now()
+	if r.broken {
+		r.fail(r.n.diskError())
+		if now.Before(r.probeAt) || !r.mend() {
+			return
+		}
+	}
+	for {
+		r.speak()
+		r.core.Tick(time.Now())
+		r.due(time.Now())
+		ready := r.core.Ready()
+		if ready.Empty() && len(r.waits) == 0 && len(r.sayings) == 0 {
+			break
+		}
+		keys, err := r.persist(ready.Persist)
+		if err != nil {
+			r.breakDown(err)
+			return
+		}
+		for _, tell := range r.waits {
+			tell(nil)
+		}
+		r.waits = nil
+		for _, m := range ready.Send {
+			r.n.net.Send(m.To, r.id, m.Msg)
+		}
+		for _, run := range ready.Publish {
+			r.n.net.Publish(r.id, run)
+		}
+		if ready.Fetch != nil {
+			r.fetch(*ready.Fetch)
+		}
+		r.learn(ready.Persist, keys)
+	}
+	r.show()
+}
+
+// persist makes runs durable with their readable text, and returns the room keys
+// that came with them.
+func (r *room) persist(accepted []dag.Accepted) ([]roomKey, error) {
+	if len(accepted) == 0 {
+		return nil, nil
+	}
+	w := &storage.Write{Room: r.id}
+	var keys []roomKey
+	for _, a := range accepted {
+		run := a.Run.Run()
+		for i, e := range run.Entries[a.Skip:] {
+			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i])}
+			if e == run.Last() {
+				s.Run, s.Sig = len(run.Entries), run.Sig
+			}
+			w.Entries = append(w.Entries, s)
+			if e.Kind != ordering.KindKey {
+				continue
+			}
+			if g, err := ordering.DecodeKeyGrant(e.Body); err == nil {
+				if k, ok := acceptGrant(g, r.n.id.key); ok {
+					keys = append(keys, k)
+					w.Keys = append(w.Keys, storage.RoomKey{ID: k.id(), Key: k})
+				}
+			}
+		}
+	}
+	// The outcome must be known, also while stopping.
+	if err := r.n.store.Commit(context.WithoutCancel(r.ctx), w); err != nil {
+		return nil, err
+	}
+	for _, e := range w.Entries {
+		r.log.Debug("journaled", "entry", e.Entry.ID().String(), "kind", int(e.Entry.Kind))
+	}
+	return keys, nil
+}
+
+// line returns how an entry reads, nil for one that takes no line.
+func (r *room) line(e *ordering.Entry, plain []byte) *storage.Line {
+	if !e.Kind.Sealed() {
+		return nil
+	}
+	l := &storage.Line{}
+	if e.Client != nil {
+		l.SenderKey = e.Client.Key
+	}
+	if plain == nil {
+		if id, ok := keyOf(e); ok {
+			l.KeyID = id
+			if _, held := r.ring.get(id); !held {
+				r.wantKeys[id] = true
+			}
+		}
+		return l
+	}
+	p, err := ordering.DecodePayload(plain)
+	if err != nil {
+		return l
+	}
+	l.Sender, l.Text, l.ReplyTo, l.Readable = p.Name, p.Text, p.ReplyTo, true
+	return l
+}
+
+// learn draws the consequences of entries that are durable now.
+func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
+	for _, k := range keys {
+		r.addKey(k)
+	}
+	for _, a := range accepted {
+		for _, e := range a.Entries() {
+			switch e.Kind {
+			case ordering.KindKey:
+				r.grants = appendGrant(r.grants, e)
+				r.rekeyAt = time.Time{}
+			case ordering.KindLeave:
+				r.planRekey()
+			case ordering.KindAdmit:
+				if m, err := ordering.DecodeAdmit(e.Body); err == nil && m.Device != r.n.id.origin.Device {
+					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
+				}
+			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindRemove, ordering.KindNull,
+				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+			}
+		}
+	}
+	if len(accepted) > 0 && r.meta.State == string(chat.Joining) && r.core.Graph().Have().Covers(r.meta.Target) && r.core.Graph().IsMember(r.n.id.origin.Device) {
+		r.arrive()
+	}
+}
+
+// addKey takes a room key that is on disk and opens what it sealed.
+func (r *room) addKey(k roomKey) {
+	r.ring.add(k)
+	delete(r.wantKeys, k.id())
+	for {
+		sealed, err := r.n.store.Unreadable(r.ctx, r.id, k.id(), reopenBatch)
+		if err != nil || len(sealed) == 0 {
+			return
+		}
+		w := &storage.Write{Room: r.id}
+		for _, e := range sealed {
+			plain, _ := r.ring.open(e) // what cannot be opened now never will: it loses its key id
+			if l := r.line(e, plain); l != nil {
+				if plain == nil {
+					l.KeyID = ordering.KeyID{}
+				}
+				w.Opened = append(w.Opened, storage.Opened{ID: e.ID(), Line: *l})
+			}
+		}
+		if err := r.n.store.Commit(r.ctx, w); err != nil {
+			r.log.Warn("could not store opened messages", "error", err)
+			return
+		}
+	}
+}
+
+// currentKey is the newest room key that is here: that of the highest grant in
+// the predicted order, or the room's first.
+func (r *room) currentKey() (roomKey, bool) {
+	for _, g := range slices.Backward(r.grants) {
+		if k, ok := r.ring.get(g.id); ok {
+			return k, true
+		}
+	}
+	for id, k := range r.ring.all() {
+		if !slices.ContainsFunc(r.grants, func(g keyGrant) bool { return g.id == id }) {
+			return k, true
+		}
+	}
+	return roomKey{}, false
+}
+
+// arrive ends joining: everything up to the heads shown at admission is here.
+func (r *room) arrive() {
+	r.meta.State, r.meta.Target, r.meta.Reason = string(chat.Joined), nil, ""
+	if err := r.saveMeta(); err != nil {
+		r.log.Warn("could not store that the room is joined", "error", err)
+	}
+	if err := r.n.store.ClearPreview(r.ctx, r.id); err != nil {
+		r.log.Warn("could not clear the preview", "error", err)
+	}
+	r.n.emit(chat.Event{Type: chat.EventRoom, Room: r.meta.Name, RoomID: r.id.String(), State: string(chat.Joined)})
+}
+
+func (r *room) saveMeta() error {
+	m := r.meta
+	return r.n.store.Commit(context.WithoutCancel(r.ctx), &storage.Write{Room: r.id, Meta: &m})
+}
+
+// say adds an entry to those that go into the next run.
+func (r *room) say(s *saying) { r.sayings = append(r.sayings, s) }
+
+// speak writes what was said: as few runs as hold it.
+func (r *room) speak() {
+	says := r.sayings
+	r.sayings = nil
+	if len(says) == 0 {
+		return
+	}
+	if r.meta.State != string(chat.Joined) || !r.core.Graph().IsMember(r.n.id.origin.Device) {
+		err := chat.Errorf(chat.CodeBusy, "%s is still being joined.", r.meta.Name).WithHint("Wait until its history is here, then send again.")
+		if r.meta.State == stateLeft || r.core.Graph().MemberCount() > 0 && r.meta.State == string(chat.Joined) {
+			err = chat.Errorf(chat.CodeForbidden, "This device is no longer a member of %s.", r.meta.Name).WithHint("Ask a member for a new invite.")
+		}
+		for _, s := range says {
+			s.reply(ordering.Ref{}, false, err)
+		}
+		return
+	}
+	pending := make(map[string]*repeats)
+	says = slices.DeleteFunc(says, func(s *saying) bool { return r.repeated(s, pending) })
+	for len(says) > 0 {
+		n := r.sayRun(says)
+		says = says[n:]
+	}
+}
+
+// repeats are those that handed in a client id more than once within a batch.
+type repeats struct {
+	hash ordering.Hash
+	also []*saying
+}
+
+// repeated answers a saying whose client id was handed in before.
+func (r *room) repeated(s *saying, pending map[string]*repeats) bool {
+	if s.stamp == nil {
+		return false
+	}
+	conflict := chat.Errorf(chat.CodeConflict, "The client id %q was used with another text.", s.stamp.ID).
+		WithHint("Take a new id for a new message.")
+	key := string(s.stamp.Key[:]) + s.stamp.ID
+	if p, ok := pending[key]; ok {
+		if p.hash != s.stamp.Hash {
+			s.reply(ordering.Ref{}, false, conflict)
+		} else {
+			p.also = append(p.also, s)
+		}
+		return true
+	}
+	row, found, err := r.n.store.Client(r.ctx, r.id, s.stamp.Key, s.stamp.ID)
+	switch {
+	case err != nil:
+		s.reply(ordering.Ref{}, false, err)
+		return true
+	case found && row.ClientHash == s.stamp.Hash:
+		s.reply(ordering.Ref{EntryID: row.ID, Hash: row.Hash}, true, nil)
+		return true
+	case found:
+		s.reply(ordering.Ref{}, false, conflict)
+		return true
+	}
+	p := &repeats{hash: s.stamp.Hash}
+	pending[key] = p
+	first := s.reply
+	s.reply = func(ref ordering.Ref, duplicate bool, err error) {
+		first(ref, duplicate, err)
+		for _, again := range p.also {
+			again.reply(ref, err == nil, err)
+		}
+	}
+	return false
+}
+
+// sayRun says as many as fit one run, at least one, and returns how many.
+func (r *room) sayRun(says []*saying) int {
+	key, ok := r.currentKey()
+	seq := r.core.NextSeq()
+	var drafts []core.Draft
+	size, n := 0, 0
+	for ; n < len(says) && n < ordering.MaxRunEntries; n++ {
+		s := says[n]
+		size += len(s.plain) + len(s.body) + 512 + ordering.MaxDeps*(ordering.OriginSize+8+ordering.HashSize)/ordering.MaxRunEntries
+		alone := !s.kind.Sealed()
+		if n > 0 && (size > runBudget || alone) {
+			break
+		}
+		d := core.Draft{Kind: s.kind, Client: s.stamp, Body: s.body, Plain: s.plain}
+		if s.kind.Sealed() {
+			if !ok {
+				s.reply(ordering.Ref{}, false, chat.Errorf(chat.CodeBusy, "The key of %s is not here yet.", r.meta.Name).
+					WithHint("It comes from another member as soon as one is reachable."))
+				if n == 0 {
+					return 1
+				}
+				break
+			}
+			id := ordering.EntryID{Origin: r.n.id.origin, Seq: seq + uint64(n)}
+			d.Body = key.seal(s.plain, place(r.id, 0, id, s.kind))
+		}
+		drafts = append(drafts, d)
+		if alone {
+			n++
+			break
+		}
+	}
+	now := time.Now()
+	refs, err := r.core.Say(now, now, drafts...)
+	said := says[:n]
+	if err != nil {
+		for _, s := range said {
+			s.reply(ordering.Ref{}, false, fmt.Errorf("node: say: %w", err))
+		}
+		return n
+	}
+	for i, ref := range refs {
+		r.log.Debug("said", "entry", ref.EntryID.String())
+		s := said[i]
+		r.waits = append(r.waits, func(err error) { s.reply(ref, false, err) })
+	}
+	return n
+}
+
+// fail answers everybody who waits with an error.
+func (r *room) fail(err error) {
+	for _, tell := range r.waits {
+		tell(err)
+	}
+	r.waits = nil
+	for _, s := range r.sayings {
+		s.reply(ordering.Ref{}, false, err)
+	}
+	r.sayings = nil
+}
+
+// breakDown is called when a commit failed: the core knows entries that are not
+// on disk, so it is not used again. Reading goes on.
+func (r *room) breakDown(err error) {
+	r.broken, r.probeAt = true, time.Now().Add(probeEvery)
+	r.n.setDisk(err)
+	r.fail(r.n.diskError())
+	r.log.Error("the disk takes no writes", "error", err)
+	r.n.notify()
+}
+
+// mend tries the disk and, if it takes writes, goes on from what it holds.
+func (r *room) mend() bool {
+	err := r.n.store.Put(r.ctx, "probe", []byte(time.Now().Format(time.RFC3339)))
+	if err == nil {
+		err = r.load(r.ctx)
+	}
+	if err != nil {
+		r.probeAt = time.Now().Add(probeEvery)
+		return false
+	}
+	r.broken, r.probeAt = false, time.Time{}
+	r.n.setDisk(nil)
+	r.reconcile()
+	r.log.Info("the disk takes writes again")
+	return true
+}
+
+// show publishes the room's view.
+func (r *room) show() {
+	g := r.core.Graph()
+	old := r.view.Load()
+	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), clock: g.Clock(), parked: g.Parked(), self: g.IsMember(r.n.id.origin.Device)}
+	if old != nil && r.census == g.MembersVersion() {
+		v.members, v.names, v.member = old.members, old.names, old.member
+		r.view.Store(v)
+		r.n.notify()
+		return
+	}
+	r.census = g.MembersVersion()
+	v.members = g.Known()
+	v.names = namesOf(v.members, g.Have())
+	v.member = make(map[ordering.DeviceKey]bool)
+	for _, m := range v.members {
+		if !m.Former {
+			v.member[m.Device] = true
+		}
+	}
+	r.view.Store(v)
+	r.n.membersChanged()
+	r.n.notify()
+}
+
+// eligible reports whether a device may be told of the room.
+func (v *roomView) eligible(d ordering.DeviceKey) bool {
+	return v != nil && (v.member[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
+}
+
+// reconcile connects the core with the members that share the room now.
+func (r *room) reconcile() {
+	sharing := r.n.sharing(r.id)
+	now := time.Now()
+	for d := range r.peers {
+		if p, ok := sharing[d]; !ok || p.session != r.peers[d] || !r.mayShare(d) {
+			r.core.Disconnect(now, d)
+			delete(r.peers, d)
+		}
+	}
+	for d, p := range sharing {
+		if _, ok := r.peers[d]; !ok && r.mayShare(d) {
+			r.core.Connect(now, d)
+			r.core.Hears(d, p.hears)
+			r.peers[d] = p.session
+		}
+	}
+}
+
+func (r *room) mayShare(d ordering.DeviceKey) bool {
+	return r.core.Graph().IsMember(d) || r.meta.State == string(chat.Joining) && r.meta.Via == d
+}
+
+// verify checks a run from outside and opens what can be opened. It is called
+// off the room's goroutine.
+func (r *room) verify(run ordering.Run) (ordering.Verified, error) {
+	v, err := ordering.VerifyRun(run)
+	if err != nil {
+		return v, err
+	}
+	for i, e := range run.Entries {
+		if e.Kind.Sealed() {
+			v.Plain[i], _ = r.ring.open(e) // nil: not readable yet
+		}
+	}
+	return v, nil
+}
+
+// received takes a pushed run, verified, from a peer.
+func (r *room) received(from ordering.DeviceKey, v ordering.Verified) {
+	r.hint(func() {
+		if r.broken {
+			return
+		}
+		r.log.Debug("received", "entry", v.Run().Last().ID().String())
+		r.refused(r.core.Receive(time.Now(), from, v))
+	})
+}
+
+// refused counts why a run was not taken. A duplicate is no news.
+func (r *room) refused(err error) {
+	if ref, ok := errors.AsType[*ordering.Refusal](err); ok {
+		r.n.count(ref.Reason)
+		if ref.Reason != ordering.Duplicate {
+			r.log.Info("refused", "entry", ref.ID.String(), "reason", string(ref.Reason))
+		}
+	}
+}
+
+// fetch brings entries from a peer's disk.
+func (r *room) fetch(f core.Fetch) {
+	r.n.goFor(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+		defer cancel()
+		_, err := r.n.net.Fetch(ctx, f.From, wire.FetchRequest{Room: r.id, Wants: f.Wants}, func(run ordering.Run) error {
+			v, err := r.verify(run)
+			if err != nil {
+				r.refused(err)
+				return err
+			}
+			return r.post(ctx, func() {
+				if !r.broken {
+					r.refused(r.core.Pulled(time.Now(), f.From, v))
+				}
+			})
+		})
+		if err != nil {
+			r.log.Debug("fetch ended early", "peer", r.n.nameOf(f.From), "error", err)
+		}
+		r.post(ctx, func() { r.core.Fetched(time.Now(), f.From, err) }) //nolint:errcheck // stopping
+	})
+}
+
+// due does what its time has come for.
+func (r *room) due(now time.Time) {
+	if !r.rekeyAt.IsZero() && !now.Before(r.rekeyAt) {
+		r.rekeyAt = time.Time{}
+		r.rekey()
+	}
+	switch {
+	case len(r.wantKeys) == 0 || len(r.peers) == 0:
+		r.keysAt = time.Time{}
+	case r.keysAt.IsZero() || !now.Before(r.keysAt):
+		r.keysAt = now.Add(keysEvery)
+		r.askKeys()
+	}
+}
+
+// planRekey sets the time at which this member writes a new room key after
+// another left: the first of those connected at once, the others in turn in case
+// it does not.
+func (r *room) planRekey() {
+	if !r.core.Graph().IsMember(r.n.id.origin.Device) || r.meta.State != string(chat.Joined) {
+		return
+	}
+	rank := 0
+	for _, d := range r.core.Connected() {
+		if string(d[:]) < string(r.n.id.origin.Device[:]) {
+			rank++
+		}
+	}
+	r.rekeyAt = time.Now().Add(rekeyFirst + time.Duration(rank)*rekeyStep)
+}
+
+// rekey hands a new room key to those who are members now.
+func (r *room) rekey() {
+	var devices []ordering.DeviceKey
+	for _, m := range r.core.Graph().Members() {
+		devices = append(devices, m.Device)
+	}
+	g, err := grant(newRoomKey(), devices)
+	if err != nil {
+		r.log.Error("could not make a room key", "error", err)
+		return
+	}
+	r.say(&saying{kind: ordering.KindKey, body: g.Encode(), reply: func(_ ordering.Ref, _ bool, err error) {
+		if err != nil {
+			r.log.Warn("could not write a new room key", "error", err)
+		}
+	}})
+}
+
+// askKeys asks the connected members, one after the other, for keys that sealed
+// entries here and were never handed to this device.
+func (r *room) askKeys() {
+	ids := make([]ordering.KeyID, 0, len(r.wantKeys))
+	for id := range r.wantKeys {
+		ids = append(ids, id)
+	}
+	ids = ids[:min(len(ids), wire.MaxRoomKeys)]
+	peers := r.core.Connected()
+	r.n.goFor(func(ctx context.Context) {
+		for _, d := range peers {
+			reply, err := r.n.net.Keys(ctx, d, wire.KeysRequest{Room: r.id, IDs: ids})
+			if err != nil || len(reply.Keys) == 0 {
+				continue
+			}
+			w := &storage.Write{Room: r.id}
+			for _, k := range reply.Keys {
+				if roomKey(k.Key).id() == k.ID && slices.Contains(ids, k.ID) {
+					w.Keys = append(w.Keys, storage.RoomKey{ID: k.ID, Key: k.Key})
+				}
+			}
+			if len(w.Keys) == 0 || r.n.store.Commit(ctx, w) != nil {
+				continue
+			}
+			r.post(ctx, func() { //nolint:errcheck // stopping
+				for _, k := range w.Keys {
+					r.addKey(roomKey(k.Key))
+				}
+			})
+			return
+		}
+	})
+}
+
+// stamped makes the payload and the client's signature of what a person does.
+func stamped(key ed25519.PrivateKey, room ordering.RoomID, id string, p ordering.Payload) (*ordering.Stamp, []byte) {
+	p.Salt = saltOf(key, room, id)
+	plain := p.Encode()
+	s := ordering.SignClient(key, room, 0, id, plain)
+	return s, plain
+}

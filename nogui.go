@@ -1,0 +1,19 @@
+//go:build nogui
+
+package main
+
+import (
+	"context"
+
+	"tertulia/chat"
+	"tertulia/node"
+)
+
+// buildKind tells the two builds of the program apart.
+const buildKind = "headless"
+
+// openWindow refuses: this build has no window.
+func openWindow(context.Context, *node.Node) error {
+	return chat.Errorf(chat.CodeLater, "This build has no window.").
+		WithHint("Use the desktop build (bin/tertulia), or start with --headless.")
+}

@@ -1,0 +1,542 @@
+// Package dag keeps what a replica knows of a room's graph of entries: one
+// hash-linked chain per origin, with links to other chains for what an author
+// had seen. It decides which runs are taken (PROTOCOL.md L2), parks those whose
+// past is missing, and says what to ask for.
+//
+// Equal sets of accepted entries make equal graphs, whatever the order they
+// arrived in. The graph keeps hashes and clocks, never bodies: about 50 bytes an
+// entry.
+package dag
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"tertulia/ordering"
+)
+
+// Limits on runs that wait for their past.
+const (
+	MaxParkedRuns        = 4096
+	MaxParkedBytes       = 16 << 20
+	MaxParkedRunsOfPeer  = MaxParkedRuns / 4 // what one peer may make us hold
+	MaxParkedBytesOfPeer = MaxParkedBytes / 4
+)
+
+// Accepted is a run that was taken. The first Skip entries were held already.
+type Accepted struct {
+	Run  ordering.Verified
+	Skip int
+	From ordering.DeviceKey // who brought it; the own device for own words
+}
+
+// Entries returns the entries that are new.
+func (a Accepted) Entries() []*ordering.Entry { return a.Run.Run().Entries[a.Skip:] }
+
+// Graph is one room's graph. Its zero value is not usable; see New.
+type Graph struct {
+	room   ordering.RoomID
+	chains map[ordering.Origin][]vertex
+	heads  map[ordering.EntryID]vertex // entries that no other names
+	clock  uint64                      // highest ts held
+	have   ordering.Vector
+	people census
+
+	parked  map[ordering.EntryID]*parked // by the run's last entry
+	waiting map[ordering.EntryID][]*parked
+	freed   []*parked // off the shelf, to be judged before Accept returns
+	shelf   load
+	loads   map[ordering.DeviceKey]load
+	refused map[ordering.Reason]uint64
+}
+
+type vertex struct {
+	hash ordering.Hash
+	ts   uint64
+	seen *facts // membership entries in its past, itself included
+}
+
+// load is a number of parked runs and their bytes.
+type load struct{ runs, bytes int }
+
+// parked is a run whose past is missing or whose author was removed.
+type parked struct {
+	run     ordering.Verified
+	from    ordering.DeviceKey
+	missing []ordering.EntryID
+	needed  bool // another member's entry depends on it (see held)
+}
+
+func (p *parked) last() ordering.EntryID { return p.run.Run().Last().ID() }
+
+// New returns the empty graph of a room. Its genesis entry must be accepted
+// before any other.
+func New(room ordering.RoomID) *Graph {
+	return &Graph{
+		room:    room,
+		chains:  make(map[ordering.Origin][]vertex),
+		heads:   make(map[ordering.EntryID]vertex),
+		have:    make(ordering.Vector),
+		people:  newCensus(),
+		parked:  make(map[ordering.EntryID]*parked),
+		waiting: make(map[ordering.EntryID][]*parked),
+		loads:   make(map[ordering.DeviceKey]load),
+		refused: make(map[ordering.Reason]uint64),
+	}
+}
+
+// Have returns the vector of entries held. The caller does not change it.
+func (g *Graph) Have() ordering.Vector { return g.have }
+
+// Clock returns the highest ts held; it is the room's Lamport clock here.
+func (g *Graph) Clock() uint64 { return g.clock }
+
+// ClockOf returns the ts of the newest entry of an origin, 0 for none.
+func (g *Graph) ClockOf(o ordering.Origin) uint64 {
+	if c := g.chains[o]; len(c) > 0 {
+		return c[len(c)-1].ts
+	}
+	return 0
+}
+
+// Refused returns the number of refusals by reason.
+func (g *Graph) Refused() map[ordering.Reason]uint64 { return g.refused }
+
+// Room returns the room's id.
+func (g *Graph) Room() ordering.RoomID { return g.room }
+
+// Holds reports whether the entry is in the graph.
+func (g *Graph) Holds(id ordering.EntryID) bool { return !g.lacks(id) }
+
+// IsMember reports whether the device may write, by all that is known here.
+func (g *Graph) IsMember(d ordering.DeviceKey) bool { return g.people.isMember(g.people.all, d) }
+
+// Members returns the devices that may write, by all that is known here, in the
+// predicted order of the entries that admitted them.
+func (g *Graph) Members() []Member {
+	return slices.DeleteFunc(slices.Clone(g.people.known()), func(m Member) bool { return m.Former })
+}
+
+// MemberCount returns the number of Members.
+func (g *Graph) MemberCount() int {
+	n := 0
+	for _, m := range g.people.known() {
+		if !m.Former {
+			n++
+		}
+	}
+	return n
+}
+
+// Known returns all devices that were ever admitted, in the same order.
+// The caller does not change the list.
+func (g *Graph) Known() []Member { return g.people.known() }
+
+// MembersVersion changes whenever Members or Known may.
+func (g *Graph) MembersVersion() int { return len(g.people.list) }
+
+// Creator returns who wrote the genesis entry, zero before it is held.
+func (g *Graph) Creator() ordering.Origin { return g.people.creator }
+
+// CheckInvite returns "" if the invite admits a device now, else why not:
+// NotFound, Revoked, Expired, UsedUp, Removed or Full.
+func (g *Graph) CheckInvite(key ordering.InviteKey, d ordering.DeviceKey, nowMS int64) InviteProblem {
+	return g.people.checkInvite(g.people.all, key, d, nowMS)
+}
+
+// Parked returns the number of runs that wait for their past.
+func (g *Graph) Parked() int { return g.shelf.runs }
+
+// Next fills in the place of the origin's next entry (L1): seq, prev, the heads
+// it has not named yet as deps, at most MaxDeps with the highest ts first, and
+// ts = 1 + clock.
+func (g *Graph) Next(o ordering.Origin) ordering.Entry {
+	chain := g.chains[o]
+	e := ordering.Entry{Room: g.room, Origin: o, Seq: uint64(len(chain)) + 1, TS: g.clock + 1}
+	if len(chain) > 0 {
+		e.Prev = chain[len(chain)-1].hash
+	}
+	type head struct {
+		ordering.Ref
+		ts uint64
+	}
+	var heads []head
+	for id, v := range g.heads {
+		if id.Origin != o {
+			heads = append(heads, head{ordering.Ref{EntryID: id, Hash: v.hash}, v.ts})
+		}
+	}
+	slices.SortFunc(heads, func(a, b head) int {
+		return ordering.Key{TS: b.ts, EntryID: b.EntryID}.Compare(ordering.Key{TS: a.ts, EntryID: a.EntryID})
+	})
+	heads = heads[:min(len(heads), ordering.MaxDeps)]
+	for _, h := range heads {
+		e.Deps = append(e.Deps, h.Ref)
+	}
+	slices.SortFunc(e.Deps, func(a, b ordering.Ref) int { return a.Origin.Compare(b.Origin) })
+	return e
+}
+
+// Accept takes a run from a peer and returns what became acceptable by it, in
+// causal order: nothing, the run, or the run and others that waited for it. The
+// error is a *ordering.Refusal and concerns this run alone; a parked run gives
+// neither.
+func (g *Graph) Accept(from ordering.DeviceKey, v ordering.Verified) ([]Accepted, error) {
+	accepted, err := g.take(&parked{run: v, from: from})
+	if err != nil {
+		g.refused[err.Reason]++
+		return nil, err
+	}
+	for i := 0; ; {
+		for ; i < len(accepted); i++ {
+			g.release(accepted[i])
+			if changesRights(accepted[i].Run.Run().Last().Kind) {
+				g.review()
+			}
+		}
+		if len(g.freed) == 0 {
+			return accepted, nil
+		}
+		p := g.freed[0]
+		g.freed = g.freed[1:]
+		more, err := g.take(p)
+		if err != nil {
+			g.refused[err.Reason]++
+		}
+		accepted = append(accepted, more...)
+	}
+}
+
+// Restore adds an entry read back from the own disk, in acceptance order. It was
+// judged when it was written.
+func (g *Graph) Restore(e *ordering.Entry) { g.add(e) }
+
+// take judges one run: it is added, parked or refused.
+func (g *Graph) take(p *parked) ([]Accepted, *ordering.Refusal) {
+	from, v := p.from, p.run
+	run := v.Run()
+	first, o := run.First(), run.Origin()
+	chain := g.chains[o]
+	if err := g.shape(run); err != nil {
+		return nil, err
+	}
+
+	skip := 0
+	if held := uint64(len(chain)); first.Seq <= held {
+		for skip < len(run.Entries) && first.Seq+uint64(skip) <= held {
+			e := run.Entries[skip]
+			if chain[e.Seq-1].hash != e.Hash() {
+				return nil, ordering.Refuse(ordering.Fork, e.ID())
+			}
+			skip++
+		}
+		if skip == len(run.Entries) {
+			return nil, ordering.Refuse(ordering.Duplicate, run.Last().ID())
+		}
+	}
+	if len(g.chains) >= ordering.MaxOrigins && len(chain) == 0 {
+		return nil, ordering.Refuse(ordering.TooMany, first.ID())
+	}
+
+	missing, err := g.missing(run, skip)
+	if err != nil {
+		return nil, err
+	}
+	needed := p.needed || g.neededByOthers(run)
+	if len(missing) > 0 {
+		return nil, g.park(from, v, missing, needed)
+	}
+	if err := g.judge(run, skip); err != nil {
+		return nil, err
+	}
+	// Removal: who holds the removal takes what its subject wrote beside it only
+	// as a dependency of another member's entry.
+	if first.Kind != ordering.KindGenesis && !g.IsMember(o.Device) && !needed {
+		return nil, g.park(from, v, nil, false)
+	}
+	for _, e := range run.Entries[skip:] {
+		g.forget(e.ID()) // what waited for this place came to nothing
+		g.add(e)
+	}
+	return []Accepted{{Run: v, Skip: skip, From: from}}, nil
+}
+
+// shape checks what needs no past.
+func (g *Graph) shape(run ordering.Run) *ordering.Refusal {
+	for _, e := range run.Entries {
+		switch {
+		case e.Kind == ordering.KindGenesis:
+			if ordering.RoomID(e.Hash()) != g.room || e.Room != (ordering.RoomID{}) || e.Seq != 1 || e.TS != 1 || len(e.Deps) > 0 || len(run.Entries) > 1 {
+				return ordering.Refuse(ordering.WrongRoom, e.ID())
+			}
+		case e.Room != g.room || e.Gen != 0:
+			return ordering.Refuse(ordering.WrongRoom, e.ID())
+		case !e.Kind.Sealed() && !e.Kind.Known():
+			return ordering.Refuse(ordering.BadKind, e.ID())
+		case e.Kind == ordering.KindMessage && e.Client == nil:
+			return ordering.Refuse(ordering.Malformed, e.ID())
+		case changesRights(e.Kind) && len(run.Entries) > 1:
+			return ordering.Refuse(ordering.Malformed, e.ID()) // so that rights are constant within a run
+		}
+	}
+	return nil
+}
+
+// missing returns the entries that must come first.
+func (g *Graph) missing(run ordering.Run, skip int) ([]ordering.EntryID, *ordering.Refusal) {
+	var ids []ordering.EntryID
+	first, held := run.Entries[skip], uint64(len(g.chains[run.Origin()]))
+	switch {
+	case first.Seq > held+1:
+		ids = append(ids, ordering.EntryID{Origin: first.Origin, Seq: first.Seq - 1})
+	case held > 0 && first.Prev != g.chains[first.Origin][held-1].hash:
+		return nil, ordering.Refuse(ordering.Fork, first.ID())
+	case held == 0 && first.Prev != ordering.Hash{}:
+		return nil, ordering.Refuse(ordering.BadChain, first.ID())
+	}
+	for _, e := range run.Entries[skip:] {
+		for _, d := range e.Deps {
+			c := g.chains[d.Origin]
+			if d.Seq > uint64(len(c)) {
+				if !slices.Contains(ids, d.EntryID) {
+					ids = append(ids, d.EntryID)
+				}
+			} else if c[d.Seq-1].hash != d.Hash {
+				return nil, ordering.Refuse(ordering.BadDep, e.ID())
+			}
+		}
+	}
+	return ids, nil
+}
+
+// judge checks ts and entitlement; the past is held.
+func (g *Graph) judge(run ordering.Run, skip int) *ordering.Refusal {
+	var ts uint64
+	var seen *facts
+	first := run.Entries[skip]
+	if first.Seq > 1 {
+		prev := g.chains[first.Origin][first.Seq-2]
+		ts, seen = prev.ts, prev.seen
+	}
+	for _, e := range run.Entries[skip:] {
+		for _, d := range e.Deps {
+			v := g.chains[d.Origin][d.Seq-1]
+			ts = max(ts, v.ts)
+			seen = g.people.union(seen, v.seen)
+		}
+		ts++
+		if e.TS != ts {
+			return ordering.Refuse(ordering.WrongTime, e.ID())
+		}
+		if reason := g.people.judge(seen, e); reason != "" {
+			return ordering.Refuse(reason, e.ID())
+		}
+	}
+	return nil
+}
+
+// add appends an entry to its chain.
+func (g *Graph) add(e *ordering.Entry) {
+	var seen *facts
+	chain := g.chains[e.Origin]
+	if n := len(chain); n > 0 {
+		seen = chain[n-1].seen
+		delete(g.heads, ordering.EntryID{Origin: e.Origin, Seq: uint64(n)})
+	}
+	for _, d := range e.Deps {
+		seen = g.people.union(seen, g.chains[d.Origin][d.Seq-1].seen)
+		delete(g.heads, d.EntryID)
+	}
+	v := vertex{hash: e.Hash(), ts: e.TS, seen: g.people.record(seen, e)}
+	g.chains[e.Origin] = append(chain, v)
+	g.heads[e.ID()] = v
+	g.have[e.Origin] = e.Seq
+	g.clock = max(g.clock, e.TS)
+}
+
+// Missing returns what a parked run waits for, which its bringer holds: per
+// origin everything up to the seq given. It is empty for any other run.
+func (g *Graph) Missing(v ordering.Verified) ordering.Vector {
+	want := make(ordering.Vector)
+	if p, ok := g.parked[v.Run().Last().ID()]; ok {
+		for _, id := range p.missing {
+			if g.lacks(id) {
+				want[id.Origin] = max(want[id.Origin], id.Seq)
+			}
+		}
+	}
+	return want
+}
+
+// Reach returns how much of an origin's chain is here, the shelf included: what
+// lies beyond is worth asking for. It differs from Have only for a removed
+// author, whose runs stay on the shelf until somebody depends on them.
+func (g *Graph) Reach(o ordering.Origin) uint64 {
+	reach := g.have[o]
+	if g.shelf.runs == 0 || g.IsMember(o.Device) {
+		return reach
+	}
+	for _, last := range g.shelved() {
+		if p := g.parked[last]; last.Origin == o && p.run.Run().First().Seq <= reach+1 {
+			reach = max(reach, last.Seq)
+		}
+	}
+	return reach
+}
+
+// park keeps a run until its past is here, within the limits.
+func (g *Graph) park(from ordering.DeviceKey, v ordering.Verified, missing []ordering.EntryID, needed bool) *ordering.Refusal {
+	run := v.Run()
+	id, size := run.Last().ID(), run.Size()
+	if p, ok := g.parked[id]; ok {
+		if p.run.Run().Last().Hash() == run.Last().Hash() {
+			p.needed = p.needed || needed
+			return ordering.Refuse(ordering.Duplicate, id)
+		}
+		return ordering.Refuse(ordering.Fork, id)
+	}
+	if l := g.loads[from]; g.shelf.runs >= MaxParkedRuns || l.runs >= MaxParkedRunsOfPeer ||
+		g.shelf.bytes+size > MaxParkedBytes || l.bytes+size > MaxParkedBytesOfPeer {
+		return ordering.Refuse(ordering.TooMany, id)
+	}
+	p := &parked{run: v, from: from, missing: missing, needed: needed}
+	g.parked[id] = p
+	g.account(p, 1)
+	for _, m := range missing {
+		g.waiting[m] = append(g.waiting[m], p)
+	}
+	if needed || g.IsMember(run.Origin().Device) {
+		g.need(missing)
+	}
+	return nil
+}
+
+// release takes off the shelf the runs that may have become acceptable by a.
+func (g *Graph) release(a Accepted) {
+	for _, e := range a.Entries() {
+		for _, p := range slices.Clone(g.waiting[e.ID()]) {
+			if !slices.ContainsFunc(p.missing, g.lacks) {
+				g.free(p)
+			}
+		}
+	}
+}
+
+// shelved returns the parked runs' last entries in a fixed order.
+func (g *Graph) shelved() []ordering.EntryID {
+	return slices.SortedFunc(maps.Keys(g.parked), func(a, b ordering.EntryID) int {
+		return ordering.Key{EntryID: a}.Compare(ordering.Key{EntryID: b})
+	})
+}
+
+func (g *Graph) free(p *parked) {
+	g.forget(p.last())
+	g.freed = append(g.freed, p)
+}
+
+// neededByOthers reports whether an entry of another member waits for run.
+func (g *Graph) neededByOthers(run ordering.Run) bool {
+	for _, e := range run.Entries {
+		for _, p := range g.waiting[e.ID()] {
+			if p.needed || g.IsMember(p.run.Run().Origin().Device) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// need marks parked runs that an entry of a member depends on, and frees those
+// that nothing but their author's removal held back.
+func (g *Graph) need(ids []ordering.EntryID) {
+	back := g.heldBack()
+	for len(back) > 0 && len(ids) > 0 {
+		id := ids[0]
+		ids = ids[1:]
+		for _, p := range back[id.Origin] {
+			if run := p.run.Run(); p.needed || id.Seq < run.First().Seq || id.Seq > run.Last().Seq {
+				continue
+			}
+			p.needed = true
+			if len(p.missing) == 0 {
+				g.free(p)
+			}
+			ids = append(ids, p.missing...)
+		}
+	}
+}
+
+// heldBack returns the parked runs of authors who are not members and on which
+// no member's entry depends, ascending by seq.
+func (g *Graph) heldBack() map[ordering.Origin][]*parked {
+	member := make(map[ordering.DeviceKey]bool)
+	back := make(map[ordering.Origin][]*parked)
+	for last, p := range g.parked {
+		d := last.Origin.Device
+		is, known := member[d]
+		if !known {
+			is = g.IsMember(d)
+			member[d] = is
+		}
+		if !is && !p.needed {
+			back[last.Origin] = append(back[last.Origin], p)
+		}
+	}
+	for _, runs := range back {
+		slices.SortFunc(runs, func(a, b *parked) int { return cmp.Compare(a.last().Seq, b.last().Seq) })
+	}
+	return back
+}
+
+// review looks at the whole shelf again, after a change of rights: who became a
+// member is held back no longer, and neither is what a new member depends on, or
+// what a member depends on whose author was removed.
+func (g *Graph) review() {
+	var ids []ordering.EntryID
+	for _, last := range g.shelved() {
+		p := g.parked[last]
+		if !p.needed && !g.IsMember(last.Origin.Device) {
+			continue
+		}
+		if len(p.missing) == 0 {
+			g.free(p)
+		}
+		ids = append(ids, p.missing...)
+	}
+	g.need(ids)
+}
+
+func (g *Graph) lacks(id ordering.EntryID) bool { return id.Seq > g.have[id.Origin] }
+
+// forget takes a run off the shelf, if it is there.
+func (g *Graph) forget(id ordering.EntryID) {
+	p, ok := g.parked[id]
+	if !ok {
+		return
+	}
+	delete(g.parked, id)
+	g.account(p, -1)
+	for _, m := range p.missing {
+		rest := slices.DeleteFunc(g.waiting[m], func(q *parked) bool { return q == p })
+		if len(rest) == 0 {
+			delete(g.waiting, m)
+		} else {
+			g.waiting[m] = rest
+		}
+	}
+}
+
+func (g *Graph) account(p *parked, sign int) {
+	size := sign * p.run.Run().Size()
+	g.shelf.runs += sign
+	g.shelf.bytes += size
+	l := g.loads[p.from]
+	l.runs += sign
+	l.bytes += size
+	if l.runs == 0 {
+		delete(g.loads, p.from)
+	} else {
+		g.loads[p.from] = l
+	}
+}

@@ -1,0 +1,417 @@
+// Package room is the pure core of one room at one replica. Its owner hands it
+// what happened (words said, runs received, peers that came and went, the time)
+// and then takes a Ready, in the manner of etcd's raft:
+//
+//  1. make Ready.Persist durable,
+//  2. send what Ready.Send, Publish and Fetch say,
+//  3. show Ready.Persist to people.
+//
+// So nothing is spoken that could be forgotten, and nothing shown that could
+// vanish. If 1 fails, the owner throws the Core away and restores another from its
+// disk. A Core has no goroutine, clock or I/O.
+package room
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tertulia/ordering"
+	"tertulia/ordering/dag"
+)
+
+// Limits and waits of a room.
+const (
+	MaxDirect      = 32               // members up to which runs are pushed to each directly; beyond, they are published
+	DigestInterval = 10 * time.Second // between digests to each peer
+	FetchDelay     = 20 * time.Millisecond
+	FetchRetry     = 2 * time.Second // after a fetch that failed or brought nothing
+)
+
+// Config says who this replica is. All fields are required.
+type Config struct {
+	Room ordering.RoomID
+	Self ordering.Origin
+	Key  ed25519.PrivateKey // of Self.Device
+}
+
+// Core is the state machine of a room. Use New.
+type Core struct {
+	cfg   Config
+	graph *dag.Graph
+	peers map[ordering.DeviceKey]*peer
+	fetch fetch
+	ready Ready
+}
+
+// peer is a connected member.
+type peer struct {
+	hears  map[ordering.DeviceKey]bool // whom it is connected with
+	holds  ordering.Vector             // what it is known to hold
+	digest time.Time                   // when the next digest is due
+	failed time.Time                   // fetches from it rest until then
+}
+
+// fetch is the one bulk transfer a room has under way.
+type fetch struct {
+	from  ordering.DeviceKey
+	busy  bool
+	due   time.Time // not before; lets pushes under way arrive first
+	wants bool      // something known elsewhere is lacking here
+	got   bool      // it brought something
+}
+
+// Envelope is a message to one peer.
+type Envelope struct {
+	To  ordering.DeviceKey
+	Msg ordering.Message
+}
+
+// Fetch asks for entries from a peer's disk; the owner reports with Fetched.
+type Fetch struct {
+	From  ordering.DeviceKey
+	Wants []ordering.Want
+}
+
+// Ready is what the owner must do now, in the order of the fields.
+type Ready struct {
+	Persist []dag.Accepted // durable before anything below, in this order
+	Send    []Envelope
+	Publish []ordering.Run // on the hint channel of large rooms
+	Fetch   *Fetch
+}
+
+// Empty reports whether there is nothing to do.
+func (r Ready) Empty() bool {
+	return len(r.Persist) == 0 && len(r.Send) == 0 && len(r.Publish) == 0 && r.Fetch == nil
+}
+
+// New returns the core of a room whose graph is empty: begin with Restore, or
+// with Found or Receive of the genesis.
+func New(cfg Config) *Core {
+	return &Core{cfg: cfg, graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer)}
+}
+
+// Found makes the genesis entry of a new room. Its id is the entry's hash.
+func Found(self ordering.Origin, key ed25519.PrivateKey, g ordering.Genesis, wall time.Time) ordering.Verified {
+	return ordering.SignRun(key, ordering.Seal(ordering.Entry{
+		Origin: self, Seq: 1, TS: 1, WallMS: wall.UnixMilli(), Kind: ordering.KindGenesis, Body: g.Encode(),
+	}))
+}
+
+// Graph gives read access to what is held.
+func (c *Core) Graph() *dag.Graph { return c.graph }
+
+// Restore adds an entry read back from the own disk, in acceptance order.
+func (c *Core) Restore(e *ordering.Entry) { c.graph.Restore(e) }
+
+// Draft is an entry to be written. Plain is the payload of a sealed kind, for
+// showing.
+type Draft struct {
+	Kind   ordering.Kind
+	Client *ordering.Stamp
+	Body   []byte
+	Plain  []byte
+}
+
+// Errors of Say.
+var (
+	ErrNotMember = errors.New("room: this device is not a member")
+	ErrTooMuch   = errors.New("room: more than an entry or one run holds")
+)
+
+// NextSeq returns the seq that the next entry said here will have; a sealed body
+// is bound to it.
+func (c *Core) NextSeq() uint64 { return c.graph.Have()[c.cfg.Self] + 1 }
+
+// Say writes entries as one run (L1): at most MaxRunEntries and MaxRunBytes. It
+// never waits on the network; the caller has checked the stamps. The refs are of the entries in order; they are
+// durable once the Ready that has them is persisted.
+func (c *Core) Say(now time.Time, wall time.Time, drafts ...Draft) ([]ordering.Ref, error) {
+	if !c.graph.IsMember(c.cfg.Self.Device) {
+		return nil, ErrNotMember
+	}
+	next := c.graph.Next(c.cfg.Self)
+	var entries []*ordering.Entry
+	var refs []ordering.Ref
+	size := 0
+	for _, d := range drafts {
+		next.WallMS, next.Kind, next.Client, next.Body = wall.UnixMilli(), d.Kind, d.Client, d.Body
+		e, err := ordering.DecodeEntry(ordering.Seal(next).Bytes()) // what others would refuse is never said
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrTooMuch, err)
+		}
+		entries, refs = append(entries, e), append(refs, e.Ref())
+		size += len(e.Bytes()) + 4
+		next.Seq, next.Prev, next.TS, next.Deps = e.Seq+1, e.Hash(), e.TS+1, nil
+	}
+	if len(entries) == 0 || len(entries) > ordering.MaxRunEntries || size+128 > ordering.MaxRunBytes {
+		return nil, ErrTooMuch
+	}
+	run := ordering.SignRun(c.cfg.Key, entries...)
+	for i, d := range drafts {
+		run.Plain[i] = d.Plain
+	}
+	if err := c.Receive(now, c.cfg.Self.Device, run); err != nil {
+		return nil, err
+	}
+	return refs, nil
+}
+
+// Receive takes a run that a peer pushed, or the own device said (L2). The error
+// is a *ordering.Refusal; it concerns the run alone.
+func (c *Core) Receive(now time.Time, from ordering.DeviceKey, run ordering.Verified) error {
+	return c.accept(now, from, run, true)
+}
+
+// Pulled takes a run that a fetch brought.
+func (c *Core) Pulled(now time.Time, from ordering.DeviceKey, run ordering.Verified) error {
+	err := c.accept(now, from, run, false)
+	if err == nil && c.fetch.busy && c.fetch.from == from {
+		c.fetch.got = true
+	}
+	return err
+}
+
+func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verified, live bool) error {
+	if p := c.peers[from]; p != nil {
+		last := run.Run().Last()
+		p.holds[last.Origin] = max(p.holds[last.Origin], last.Seq)
+	}
+	accepted, err := c.graph.Accept(from, run)
+	if err != nil {
+		return err
+	}
+	for _, a := range accepted {
+		c.ready.Persist = append(c.ready.Persist, a)
+		if live {
+			c.spread(a)
+		}
+	}
+	if len(accepted) == 0 { // parked: its bringer holds its past
+		if p := c.peers[from]; p != nil {
+			p.holds.Merge(c.graph.Missing(run))
+		}
+		c.lack(now)
+	}
+	return nil
+}
+
+// spread pushes a run to the peers that do not get it from its author or from
+// whoever brought it.
+func (c *Core) spread(a dag.Accepted) {
+	run := a.Run.Run()
+	last := run.Last()
+	author := run.Origin().Device
+	own := author == c.cfg.Self.Device
+	members := c.graph.MemberCount()
+	if own && (members > MaxDirect || len(c.peers) < members-1) {
+		c.ready.Publish = append(c.ready.Publish, run)
+	}
+	if members > MaxDirect {
+		return
+	}
+	bringer := c.peers[a.From]
+	for _, d := range slices.SortedFunc(maps.Keys(c.peers), compareDevices) {
+		p := c.peers[d]
+		if d == author || d == a.From || p.holds[last.Origin] >= last.Seq {
+			continue
+		}
+		if !own && (p.hears[author] || bringer != nil && bringer.hears[d]) {
+			continue
+		}
+		p.holds[last.Origin] = max(p.holds[last.Origin], last.Seq)
+		c.send(d, &ordering.Push{Run: run})
+	}
+}
+
+func compareDevices(a, b ordering.DeviceKey) int {
+	return ordering.Origin{Device: a}.Compare(ordering.Origin{Device: b})
+}
+
+func (c *Core) send(to ordering.DeviceKey, m ordering.Message) {
+	c.ready.Send = append(c.ready.Send, Envelope{to, m})
+}
+
+// Connect says that a member is connected and shares the room.
+func (c *Core) Connect(now time.Time, d ordering.DeviceKey) {
+	if d == c.cfg.Self.Device {
+		return
+	}
+	c.peers[d] = &peer{holds: make(ordering.Vector), hears: make(map[ordering.DeviceKey]bool), digest: now.Add(DigestInterval)}
+	c.digest(d)
+}
+
+// Disconnect says that a member is gone, or no longer shares the room.
+func (c *Core) Disconnect(now time.Time, d ordering.DeviceKey) {
+	delete(c.peers, d)
+	if c.fetch.busy && c.fetch.from == d {
+		c.fetch.busy = false
+		c.lack(now)
+	}
+}
+
+// Connected returns the members that share the room now.
+func (c *Core) Connected() []ordering.DeviceKey {
+	return slices.SortedFunc(maps.Keys(c.peers), compareDevices)
+}
+
+// Hears says whom a connected member is connected with.
+func (c *Core) Hears(d ordering.DeviceKey, others []ordering.DeviceKey) {
+	p := c.peers[d]
+	if p == nil {
+		return
+	}
+	clear(p.hears)
+	for _, o := range others {
+		p.hears[o] = true
+	}
+}
+
+// Hear takes a digest or a vector from a connected member. Pushes go through
+// Receive, once verified.
+func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) {
+	p := c.peers[d]
+	if p == nil {
+		return
+	}
+	switch m := m.(type) {
+	case *ordering.Digest:
+		// Both sides send digests; one of them opens the exchange.
+		if compareDevices(c.cfg.Self.Device, d) > 0 && m.Hash != c.graph.Have().Hash() {
+			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone(), Answer: true})
+		}
+	case *ordering.Have:
+		clear(p.holds)
+		p.holds.Merge(m.Vector)
+		if m.Answer {
+			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
+		}
+		c.lack(now)
+	case *ordering.Push: // not verified: a mistake of the owner
+		panic("room: a push goes through Receive")
+	}
+}
+
+func (c *Core) digest(d ordering.DeviceKey) {
+	have := c.graph.Have()
+	c.send(d, &ordering.Digest{Hash: have.Hash(), Count: have.Count()})
+}
+
+// Fetched says that the fetch from a peer ended; what it brought was handed to
+// Pulled before. A peer that failed or brought nothing rests a while.
+func (c *Core) Fetched(now time.Time, from ordering.DeviceKey, err error) {
+	if !c.fetch.busy || c.fetch.from != from {
+		return
+	}
+	c.fetch.busy = false
+	if p := c.peers[from]; p != nil && (err != nil || !c.fetch.got) {
+		p.failed = now.Add(FetchRetry)
+	}
+	if c.fetch.got {
+		for _, d := range c.Connected() {
+			switch {
+			case d == from:
+			case compareDevices(c.cfg.Self.Device, d) > 0: // a digest from here opens nothing (see Hear)
+				c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
+			default:
+				c.digest(d)
+			}
+		}
+	}
+	c.fetch.wants = true
+	c.fetch.due = now
+}
+
+// lack notes that something may be fetched, a little later: what is missing is
+// often on its way.
+func (c *Core) lack(now time.Time) {
+	if due := now.Add(FetchDelay); !c.fetch.wants || due.Before(c.fetch.due) {
+		c.fetch.wants, c.fetch.due = true, due
+	}
+}
+
+// Tick lets time pass. The owner calls it at Deadline, or more often.
+func (c *Core) Tick(now time.Time) {
+	for _, d := range c.Connected() {
+		if p := c.peers[d]; !now.Before(p.digest) {
+			p.digest = now.Add(DigestInterval)
+			c.digest(d)
+		}
+	}
+	if c.fetch.wants && !c.fetch.busy && !now.Before(c.fetch.due) {
+		c.startFetch(now)
+	}
+}
+
+// startFetch asks the peer that holds most of what is lacking here.
+func (c *Core) startFetch(now time.Time) {
+	c.fetch.wants = false
+	var best Fetch
+	var most uint64
+	var resting time.Time
+	for _, d := range c.Connected() {
+		p := c.peers[d]
+		wants, n := c.lacking(p.holds)
+		if n == 0 {
+			continue
+		}
+		if now.Before(p.failed) {
+			if resting.IsZero() || p.failed.Before(resting) {
+				resting = p.failed
+			}
+			continue
+		}
+		if n > most {
+			best, most = Fetch{From: d, Wants: wants}, n
+		}
+	}
+	if most == 0 {
+		if !resting.IsZero() {
+			c.fetch.wants, c.fetch.due = true, resting
+		}
+		return
+	}
+	c.fetch.busy, c.fetch.from, c.fetch.got = true, best.From, false
+	c.ready.Fetch = &best
+}
+
+// lacking returns what a holder of v has and this replica has not, and how many
+// entries that is.
+func (c *Core) lacking(v ordering.Vector) (wants []ordering.Want, n uint64) {
+	have := c.graph.Have()
+	for _, o := range v.Origins() {
+		if after := c.graph.Reach(o); v[o] > after {
+			wants = append(wants, ordering.Want{Origin: o, After: have[o]})
+			n += v[o] - after
+		}
+	}
+	return wants, n
+}
+
+// Deadline returns when Tick is next of use; the zero time means never.
+func (c *Core) Deadline() time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for _, p := range c.peers {
+		sooner(p.digest)
+	}
+	if c.fetch.wants && !c.fetch.busy {
+		sooner(c.fetch.due)
+	}
+	return next
+}
+
+// Ready returns what is to be done and not yet taken.
+func (c *Core) Ready() Ready {
+	r := c.ready
+	c.ready = Ready{}
+	return r
+}

@@ -1,0 +1,142 @@
+package p2p
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+
+	"tertulia/ordering"
+	"tertulia/p2p/wire"
+)
+
+// Limits of what waits for one peer. Runs are shared between the queues of all
+// peers, so that many slow peers do not multiply the bytes.
+const (
+	maxQueuedHints = 4096    // pushes
+	maxQueuedBytes = 8 << 20 // bytes of their runs
+	maxQueuedRooms = 4096    // rooms with a Digest or Have waiting
+	maxRecordLists = 16      // PeerRecords frames
+)
+
+// outbox is the queue of frames to one peer. It keeps the order of what is put
+// in, with two exceptions: of a room's Digests and of its Haves only the last
+// is kept, and when the pushes are too many the oldest is dropped.
+type outbox struct {
+	wake chan struct{} // one slot: there is something to take
+
+	mu      sync.Mutex
+	rooms   *wire.Rooms
+	records []*wire.PeerRecords
+	queue   list.List // of *wire.Room
+	hints   list.List // of the queue's elements that are pushes
+	bytes   int       // of the runs in hints
+	control map[controlKey]*list.Element
+}
+
+type controlKey struct {
+	room   ordering.RoomID
+	digest bool // a Digest, else a Have
+}
+
+func newOutbox() *outbox {
+	return &outbox{wake: make(chan struct{}, 1), control: map[controlKey]*list.Element{}}
+}
+
+// put appends a message and returns how many hints had to go for it.
+func (o *outbox) put(f *wire.Room) (dropped int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch m := f.Msg.(type) {
+	case *ordering.Push:
+		o.hints.PushBack(o.queue.PushBack(f))
+		o.bytes += m.Run.Size()
+		for o.hints.Len() > maxQueuedHints || o.bytes > maxQueuedBytes && o.hints.Len() > 1 {
+			o.drop(o.hints.Front().Value.(*list.Element))
+			dropped++
+		}
+	case *ordering.Digest:
+		o.replace(controlKey{f.Room, true}, f)
+	case *ordering.Have:
+		key := controlKey{f.Room, false}
+		if old, ok := o.control[key]; ok && old.Value.(*wire.Room).Msg.(*ordering.Have).Answer {
+			f = &wire.Room{Room: f.Room, Msg: &ordering.Have{Vector: m.Vector, Answer: true}}
+		}
+		o.replace(key, f)
+	}
+	o.signal()
+	return dropped
+}
+
+func (o *outbox) replace(key controlKey, f *wire.Room) {
+	if old, ok := o.control[key]; ok {
+		o.queue.Remove(old)
+	} else if len(o.control) >= maxQueuedRooms {
+		return // the next round of anti-entropy says it again
+	}
+	o.control[key] = o.queue.PushBack(f)
+}
+
+// drop removes a push, which is the oldest.
+func (o *outbox) drop(e *list.Element) {
+	o.hints.Remove(o.hints.Front())
+	o.queue.Remove(e)
+	o.bytes -= e.Value.(*wire.Room).Msg.(*ordering.Push).Run.Size()
+}
+
+// share replaces the Rooms that wait.
+func (o *outbox) share(rooms []ordering.RoomID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rooms = &wire.Rooms{IDs: rooms}
+	o.signal()
+}
+
+// tell appends signed addresses; beyond the limit they are left out.
+func (o *outbox) tell(r *wire.PeerRecords) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.records) >= maxRecordLists {
+		return false
+	}
+	o.records = append(o.records, r)
+	o.signal()
+	return true
+}
+
+// take removes the next frame, or returns nil.
+func (o *outbox) take() wire.Frame {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.rooms; r != nil {
+		o.rooms = nil
+		return r
+	}
+	if len(o.records) > 0 {
+		r := o.records[0]
+		o.records = slices.Delete(o.records, 0, 1)
+		return r
+	}
+	e := o.queue.Front()
+	if e == nil {
+		return nil
+	}
+	f := e.Value.(*wire.Room)
+	switch f.Msg.(type) {
+	case *ordering.Push:
+		o.drop(e)
+	case *ordering.Digest:
+		o.queue.Remove(e)
+		delete(o.control, controlKey{f.Room, true})
+	case *ordering.Have:
+		o.queue.Remove(e)
+		delete(o.control, controlKey{f.Room, false})
+	}
+	return f
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,499 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"tertulia/election"
+	"tertulia/ordering"
+	"tertulia/p2p/wire"
+)
+
+// Limits of a session.
+const (
+	writeWait    = 5 * time.Second        // for the peer to take what is written
+	silenceExtra = 700 * time.Millisecond // beyond the time-out of B1, until the connection is closed
+	maxRefusals  = 16                     // malformed frames, then the stream is closed
+	rttWeight    = 8                      // a new round trip counts for one part in this many
+)
+
+// session is one long-lived stream. Its reader tells the Handler what comes, its
+// writer sends what waits, beats, and judges the silence.
+type session struct {
+	n      *Network
+	link   *link
+	stream network.Stream
+	opened bool         // by this side
+	reader *wire.Reader // set with an accepted stream, whose hello is read already
+	out    *outbox
+	ctx    context.Context
+	cancel context.CancelFunc
+	up     chan struct{} // closed when hello was exchanged
+	ended  chan struct{} // closed when all is over
+	busy   atomic.Bool   // the Handler is being told something
+
+	mu        sync.Mutex
+	hello     *wire.Hello // nil until the peer said it
+	detector  *election.Detector
+	suspected bool
+	left      bool // the peer said goodbye
+	rtt       time.Duration
+	echo      uint64    // SentNS of the peer's last heartbeat
+	echoAt    time.Time // when it came
+	diskOK    bool
+	draining  bool
+	hears     []ordering.DeviceKey
+	told      map[ordering.DeviceKey]uint64 // seq of the signed addresses sent
+}
+
+func (n *Network) newSession(l *link, stream network.Stream, opened bool) *session {
+	s := &session{
+		n: n, link: l, stream: stream, opened: opened, out: newOutbox(),
+		up: make(chan struct{}), ended: make(chan struct{}),
+		detector: election.NewDetector(time.Now()), diskOK: true, told: map[ordering.DeviceKey]uint64{},
+	}
+	// Not a child of Network.ctx: a session outlives it by its goodbye.
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// run serves the stream until it ends.
+func (s *session) run() {
+	reset := context.AfterFunc(s.ctx, func() { _ = s.stream.Reset() })
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer s.cancel()
+		if err := s.read(); err != nil {
+			s.n.log.Debug("stream ends", "peer", s.link.id, "err", err)
+		}
+	})
+	if err := s.write(); err != nil {
+		s.n.log.Debug("stream ends", "peer", s.link.id, "err", err)
+	}
+	s.cancel()
+	reading.Wait()
+	reset()
+	s.n.release(s)
+}
+
+// abandon ends a session that never ran.
+func (s *session) abandon() {
+	s.cancel()
+	_ = s.stream.Reset()
+	s.n.release(s)
+}
+
+// readHello reads the first frame of an accepted stream.
+func readHello(stream network.Stream) (*wire.Hello, *wire.Reader, error) {
+	if err := stream.SetReadDeadline(time.Now().Add(helloWait)); err != nil {
+		return nil, nil, fmt.Errorf("p2p: set a deadline: %w", err)
+	}
+	r := wire.NewReader(stream)
+	f, err := r.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	h, ok := f.(*wire.Hello)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: the first frame is no hello", wire.ErrMalformed)
+	}
+	return h, r, stream.SetReadDeadline(time.Time{})
+}
+
+// read takes in frames until the stream ends. It returns nil after a goodbye.
+func (s *session) read() error {
+	hello := s.hello
+	if s.reader == nil {
+		var err error
+		if hello, s.reader, err = readHello(s.stream); err != nil {
+			s.n.refuse(s.link.device, err)
+			return err
+		}
+		s.greet(hello)
+	}
+	s.announce(*hello)
+	for refusals := 0; ; {
+		f, err := s.reader.Read()
+		switch {
+		case errors.Is(err, wire.ErrUnknown):
+			s.n.unknownFrames.Add(1)
+			continue
+		case errors.Is(err, wire.ErrMalformed) && refusals < maxRefusals:
+			refusals++
+			s.n.refuse(s.link.device, err)
+			continue
+		case err != nil:
+			s.n.refuse(s.link.device, err)
+			return err
+		}
+		if left := s.take(f); left {
+			return nil
+		}
+	}
+}
+
+// greet notes the peer's hello, before anybody else knows of the session.
+func (s *session) greet(h *wire.Hello) {
+	s.mu.Lock()
+	s.hello = h
+	s.mu.Unlock()
+	s.n.mu.Lock()
+	s.link.last = *h
+	if rooms := s.n.shares[s.link.device]; len(rooms) > 0 {
+		s.out.share(rooms)
+	}
+	s.n.untold = true
+	s.n.mu.Unlock()
+	s.n.hearsVersion.Add(1)
+}
+
+// announce tells the Handler that the peer is up.
+func (s *session) announce(h wire.Hello) {
+	l := s.link
+	l.deliver.Lock()
+	if old := l.told; old != nil {
+		l.told = nil
+		s.n.cfg.Handler.PeerDown(l.device, old.reason())
+	}
+	if s.ctx.Err() == nil {
+		l.told = s
+		s.n.cfg.Handler.PeerUp(l.device, h)
+	}
+	l.deliver.Unlock()
+	close(s.up)
+	s.n.wake() // signed addresses are due
+}
+
+// take handles one frame and reports whether it was the last.
+func (s *session) take(f wire.Frame) (left bool) {
+	now := time.Now()
+	switch f := f.(type) {
+	case *wire.Heartbeat:
+		s.beaten(f, now)
+	case *wire.Leaving:
+		s.mu.Lock()
+		s.left = true
+		s.mu.Unlock()
+		return true
+	case *wire.Rooms:
+		s.alive(now, false)
+		s.tell(func(h Handler) { h.SharedRooms(s.link.device, f.IDs) })
+	case *wire.Room:
+		s.alive(now, traffic(f))
+		s.tell(func(h Handler) { h.Message(s.link.device, f.Room, f.Msg) })
+	case *wire.PeerRecords:
+		s.alive(now, false)
+		s.n.learnAll(s.link, f.Envelopes)
+	case *wire.Hello, *wire.JoinRequest, *wire.JoinReply, *wire.FetchRequest, *wire.FetchRun, *wire.FetchEnd,
+		*wire.KeysRequest, *wire.KeysReply:
+		s.n.cfg.Handler.Refused(s.link.device, ordering.Malformed)
+	}
+	return false
+}
+
+// traffic reports whether a message is a sign that something goes on in a room,
+// which both sides must judge alike: the digests of idle rooms are not.
+func traffic(f *wire.Room) bool {
+	_, digest := f.Msg.(*ordering.Digest)
+	return !digest
+}
+
+func (s *session) alive(now time.Time, traffic bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if traffic {
+		s.detector.Heard(now)
+	} else {
+		s.detector.Alive(now)
+	}
+}
+
+// tell calls the Handler, unless it was told that the peer is down. While it
+// works the stream stands still, and nobody is blamed for that silence.
+func (s *session) tell(f func(Handler)) {
+	s.link.deliver.Lock()
+	defer s.link.deliver.Unlock()
+	if s.link.told != s {
+		return
+	}
+	s.busy.Store(true)
+	f(s.n.cfg.Handler)
+	s.mu.Lock()
+	s.detector.Alive(time.Now())
+	s.mu.Unlock()
+	s.busy.Store(false)
+}
+
+func (s *session) beaten(f *wire.Heartbeat, now time.Time) {
+	s.mu.Lock()
+	s.detector.Beat(now)
+	s.echo, s.echoAt = f.SentNS, now
+	s.diskOK, s.draining = f.DiskOK, f.Draining
+	if age := uint64(now.Sub(s.n.epoch)); f.EchoNS > 0 && age > f.EchoNS && age-f.EchoNS >= f.HeldNS {
+		rtt := time.Duration(age - f.EchoNS - f.HeldNS)
+		if s.rtt == 0 {
+			s.rtt = rtt
+		}
+		s.rtt += (rtt - s.rtt) / rttWeight
+	}
+	if f.HearsChanged {
+		s.hears = f.Hears
+	}
+	s.mu.Unlock()
+	s.judge(now)
+	if f.HearsChanged {
+		s.tell(func(h Handler) { h.PeerHears(s.link.device, f.Hears) })
+	}
+}
+
+// write sends until the stream ends or Run does.
+func (s *session) write() error {
+	w := wire.NewWriter(s.stream)
+	n := s.n
+	if err := s.send(w, &wire.Hello{BootID: n.boot, Instance: n.cfg.Instance, Name: n.cfg.Name, Version: n.cfg.Version}); err != nil {
+		return err
+	}
+	beat := beat{due: time.Now()}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if err := s.drain(w, &beat); err != nil {
+			return err
+		}
+		now := time.Now()
+		if s.judge(now) {
+			// A peer that starts anew is not to be answered on this connection.
+			if err := n.host.Network().ClosePeer(s.link.id); err != nil {
+				n.log.Debug("connection does not close", "peer", s.link.id, "err", err)
+			}
+			return errors.New("p2p: the peer is silent")
+		}
+		timer.Reset(max(s.nextLook(now, beat), time.Millisecond))
+		select {
+		case <-s.ctx.Done():
+			return nil
+		case <-n.ctx.Done():
+			return s.sayGoodbye(w)
+		case <-s.out.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// beat is the state of the outgoing heartbeats.
+type beat struct {
+	due     time.Time
+	counter uint64
+	hears   uint64 // version of what was told; versions begin at 1
+}
+
+// drain sends all that waits, and a heartbeat whenever one is due.
+func (s *session) drain(w *wire.Writer, b *beat) error {
+	if err := s.stream.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return fmt.Errorf("p2p: set a deadline: %w", err)
+	}
+	for {
+		if now := time.Now(); !now.Before(b.due) {
+			if err := s.stream.SetWriteDeadline(now.Add(writeWait)); err != nil {
+				return fmt.Errorf("p2p: set a deadline: %w", err)
+			}
+			if err := w.Write(s.heartbeat(now, b)); err != nil {
+				return err
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+		f := s.next()
+		if f == nil {
+			return w.Flush()
+		}
+		if err := w.Write(f); err != nil {
+			if !errors.Is(err, wire.ErrOversize) {
+				return err
+			}
+			s.n.log.Error("frame not sent", "peer", s.link.id, "err", err)
+		}
+		if r, ok := f.(*wire.Room); ok && traffic(r) {
+			now := time.Now()
+			s.mu.Lock()
+			s.detector.Said(now)
+			b.due = earlier(b.due, now.Add(s.detector.Interval()))
+			s.mu.Unlock()
+		}
+	}
+}
+
+// next takes a frame that waits, once the peer has said hello.
+func (s *session) next() wire.Frame {
+	if !s.greeted() {
+		return nil
+	}
+	return s.out.take()
+}
+
+func (s *session) heartbeat(now time.Time, b *beat) *wire.Heartbeat {
+	n := s.n
+	n.mu.Lock()
+	diskOK, draining := n.diskOK, n.draining
+	n.mu.Unlock()
+	s.mu.Lock()
+	b.counter++
+	b.due = now.Add(s.detector.Interval())
+	h := &wire.Heartbeat{Counter: b.counter, SentNS: uint64(now.Sub(n.epoch)), EchoNS: s.echo, DiskOK: diskOK, Draining: draining}
+	if s.echo > 0 {
+		h.HeldNS = uint64(now.Sub(s.echoAt))
+	}
+	s.mu.Unlock()
+	if v := n.hearsVersion.Load() + 1; v != b.hears {
+		b.hears = v
+		h.HearsChanged, h.Hears = true, n.hears()
+	}
+	return h
+}
+
+// nextLook is the time until a heartbeat or a judgement is due.
+func (s *session) nextLook(now time.Time, b beat) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := earlier(b.due, now.Add(s.detector.Interval()))
+	if !s.suspected {
+		next = earlier(next, s.detector.Deadline())
+	}
+	return next.Sub(now)
+}
+
+// judge applies B1 and reports whether the silence has lasted so long that the
+// connection is to be closed.
+func (s *session) judge(now time.Time) (dead bool) {
+	if s.busy.Load() {
+		return false
+	}
+	s.mu.Lock()
+	suspects := s.detector.Suspects(now)
+	changed := suspects != s.suspected
+	s.suspected = suspects
+	dead = suspects && s.detector.Silence(now) > s.detector.Timeout()+silenceExtra
+	s.mu.Unlock()
+	if changed {
+		s.n.hearsVersion.Add(1)
+		s.tell(func(h Handler) { h.PeerSuspected(s.link.device, suspects) })
+	}
+	return dead
+}
+
+// send writes one frame at once.
+func (s *session) send(w *wire.Writer, f wire.Frame) error {
+	if err := s.stream.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return fmt.Errorf("p2p: set a deadline: %w", err)
+	}
+	if err := w.Write(f); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// sayGoodbye sends what waits and Leaving, and lets the peer close the stream.
+func (s *session) sayGoodbye(w *wire.Writer) error {
+	if err := s.stream.SetWriteDeadline(time.Now().Add(stopGrace)); err != nil {
+		return fmt.Errorf("p2p: set a deadline: %w", err)
+	}
+	for f := s.next(); f != nil; f = s.next() {
+		if err := w.Write(f); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(w.Write(&wire.Leaving{}), w.Flush(), s.stream.CloseWrite()); err != nil {
+		return err
+	}
+	timer := time.NewTimer(stopGrace)
+	defer timer.Stop()
+	select {
+	case <-s.ctx.Done():
+	case <-timer.C:
+	}
+	return nil
+}
+
+func (s *session) greeted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hello != nil
+}
+
+func (s *session) bootID() (id uint64, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hello == nil {
+		return 0, false
+	}
+	return s.hello.BootID, true
+}
+
+func (s *session) isSuspected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.suspected
+}
+
+func (s *session) roundTrip() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rtt
+}
+
+func (s *session) reason() DownReason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return Left
+	}
+	return Lost
+}
+
+func (s *session) over() bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// describe fills in what a session knows of its peer.
+func (s *session) describe(p *Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.State = Connected
+	if s.suspected {
+		p.State = Suspected
+	}
+	p.RTT, p.DiskOK, p.Draining, p.Hears = s.rtt, s.diskOK, s.draining, s.hears
+	p.Addr, p.Relayed = remoteAddr(s.stream)
+}
+
+// refuse counts an error of the wire; those of the stream itself are nobody's
+// fault.
+func (n *Network) refuse(d ordering.DeviceKey, err error) {
+	switch {
+	case errors.Is(err, wire.ErrOversize):
+		n.cfg.Handler.Refused(d, ordering.Oversize)
+	case errors.Is(err, wire.ErrMalformed):
+		n.cfg.Handler.Refused(d, ordering.Malformed)
+	case errors.Is(err, wire.ErrUnknown):
+		n.unknownFrames.Add(1)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tertulia/chat"
+	"tertulia/client/terminal"
+)
+
+// How often `status --watch` prints.
+const (
+	watchPause = 500 * time.Millisecond // at least, between two prints
+	watchIdle  = 5 * time.Second        // at most, when nothing changes
+)
+
+func (p program) statusCommand() *cobra.Command {
+	var flags clientFlags
+	var watch bool
+	cmd := &cobra.Command{Use: "status", Short: "Show peers, rooms, order and what is waited for", Args: cobra.NoArgs}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "print again after every change")
+	cmd.RunE = p.action(func(ctx context.Context, _ []string) error {
+		c, err := flags.open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		changes := make(<-chan struct{})
+		if watch {
+			changes = c.Changes(ctx)
+		}
+		for {
+			status, err := c.Status(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if flags.json {
+				err = terminal.WriteJSON(p.out, newStatusLine(status))
+			} else {
+				if watch && terminalWidth(p.out) > 0 {
+					io.WriteString(p.out, "\x1b[H\x1b[2J")
+				}
+				_, err = io.WriteString(p.out, statusWords(status))
+			}
+			if err != nil || !watch {
+				return err
+			}
+			if !waitFor(ctx, nil, watchPause) || !waitFor(ctx, changes, watchIdle) {
+				return nil
+			}
+		}
+	})
+	return cmd
+}
+
+// waitFor waits for a tick or for d; it returns false when ctx ended.
+func waitFor(ctx context.Context, tick <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-tick:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+type statusLine struct {
+	NodeID  string            `json:"node_id"`
+	PeerID  string            `json:"peer_id"`
+	Version string            `json:"version"`
+	Uptime  float64           `json:"uptime_s"`
+	Addrs   []string          `json:"addrs"`
+	Disk    string            `json:"disk"`
+	Refused map[string]uint64 `json:"refused"`
+	Peers   []statusPeer      `json:"peers"`
+	Rooms   []statusRoom      `json:"rooms"`
+}
+
+type statusPeer struct {
+	NodeID  string  `json:"node_id"`
+	PeerID  string  `json:"peer_id"`
+	State   string  `json:"state"`
+	RTT     float64 `json:"rtt_ms"`
+	Addr    string  `json:"addr"`
+	Relayed bool    `json:"relayed"`
+}
+
+type statusRoom struct {
+	Name       string            `json:"name"`
+	ID         string            `json:"id"`
+	Ordering   string            `json:"ordering"`
+	State      string            `json:"state"`
+	Epoch      uint64            `json:"epoch"`
+	View       []string          `json:"view"`
+	Leader     string            `json:"leader"`
+	Term       uint64            `json:"term"`
+	Voters     []string          `json:"voters"`
+	FinalIndex uint64            `json:"final_index"`
+	OrderHash  string            `json:"order_hash"`
+	Tentative  uint64            `json:"tentative"`
+	SetHash    string            `json:"set_hash"`
+	Parked     int               `json:"parked"`
+	WaitingFor []string          `json:"waiting_for"`
+	Clocks     map[string]uint64 `json:"clocks"`
+	Replicas   []statusReplica   `json:"replicas"`
+}
+
+type statusReplica struct {
+	NodeID     string `json:"node_id"`
+	FinalIndex uint64 `json:"final_index"`
+	OrderHash  string `json:"order_hash"`
+}
+
+// newStatusLine writes empty lists as [] and {}, never as null.
+func newStatusLine(s chat.Status) statusLine {
+	line := statusLine{
+		NodeID:  s.NodeID,
+		PeerID:  s.PeerID,
+		Version: s.Version,
+		Uptime:  s.Uptime.Seconds(),
+		Addrs:   list(s.Addrs),
+		Disk:    s.Disk,
+		Refused: dict(s.Refused),
+		Peers:   []statusPeer{},
+		Rooms:   []statusRoom{},
+	}
+	for _, p := range s.Peers {
+		line.Peers = append(line.Peers, statusPeer{p.Name, p.PeerID, string(p.State), float64(p.RTT) / float64(time.Millisecond), p.Addr, p.Relayed})
+	}
+	for _, r := range s.Rooms {
+		replicas := []statusReplica{}
+		for _, o := range r.Replicas {
+			replicas = append(replicas, statusReplica{o.NodeID, o.FinalIndex, o.OrderHash})
+		}
+		line.Rooms = append(line.Rooms, statusRoom{
+			Name:       r.Name,
+			ID:         r.ID,
+			Ordering:   string(r.Order),
+			State:      string(r.State),
+			Epoch:      r.Epoch,
+			View:       list(r.View),
+			Leader:     r.Leader,
+			Term:       r.Term,
+			Voters:     list(r.Voters),
+			FinalIndex: r.FinalIndex,
+			OrderHash:  r.OrderHash,
+			Tentative:  r.Tentative,
+			SetHash:    r.SetHash,
+			Parked:     r.Parked,
+			WaitingFor: list(r.WaitingFor),
+			Clocks:     dict(r.Clocks),
+			Replicas:   replicas,
+		})
+	}
+	return line
+}
+
+func list(names []string) []string {
+	if names == nil {
+		return []string{}
+	}
+	return names
+}
+
+func dict(counts map[string]uint64) map[string]uint64 {
+	if counts == nil {
+		return map[string]uint64{}
+	}
+	return counts
+}
+
+func statusWords(s chat.Status) string {
+	var b strings.Builder
+	say := func(format string, args ...any) {
+		b.WriteString(terminal.Escape(fmt.Sprintf(format, args...)))
+		b.WriteByte('\n')
+	}
+	say("%s (%s), version %s, up %s", s.NodeID, s.PeerID, s.Version, s.Uptime.Round(time.Second))
+	for _, addr := range s.Addrs {
+		say("  listens on %s", addr)
+	}
+	if s.Disk != "ok" {
+		say("  disk: %s", s.Disk)
+	}
+	say("%d peers", len(s.Peers))
+	for _, p := range s.Peers {
+		way := "direct"
+		if p.Relayed {
+			way = "relayed"
+		}
+		say("  %-16s %-10s %8s  %s  %s", p.Name, p.State, p.RTT.Round(time.Microsecond), way, p.Addr)
+	}
+	say("%d rooms", len(s.Rooms))
+	for _, r := range s.Rooms {
+		say("  %s (%.12s), %s, %s: %d final, %d not yet", r.Name, r.ID, r.Order, r.State, r.FinalIndex, r.Tentative)
+		if r.Parked > 0 {
+			say("    %d held back until what they answer is here", r.Parked)
+		}
+		if len(r.WaitingFor) > 0 {
+			say("    waits for %s", strings.Join(r.WaitingFor, ", "))
+		}
+		if r.Leader != "" {
+			say("    led by %s, term %d", r.Leader, r.Term)
+		}
+		for _, name := range slices.Sorted(maps.Keys(r.Clocks)) {
+			say("    clock of %s: %d", name, r.Clocks[name])
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(s.Refused)) {
+		say("refused, %s: %d", reason, s.Refused[reason])
+	}
+	return b.String()
+}

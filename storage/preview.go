@@ -1,0 +1,140 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"tertulia/ordering"
+)
+
+// MaxPreviews is how many lines of a room are kept for display while it is being
+// joined; beyond it the oldest in the predicted order go.
+const MaxPreviews = 1000
+
+// Preview keeps lines for display alone, while the room is being joined and their
+// past is not here: only Page and Find return them. A Commit of the same entry takes its
+// preview's place. Entries without a line are left out.
+func (s *Store) Preview(ctx context.Context, room ordering.RoomID, entries []Entry) error {
+	return s.do(ctx, 0, func(ctx context.Context, t *writer) error {
+		if err := t.preview(ctx, room, entries); err != nil {
+			return fmt.Errorf("storage: keep preview of room %s: %w", room, err)
+		}
+		return nil
+	})
+}
+
+// ClearPreview removes the room's previews.
+func (s *Store) ClearPreview(ctx context.Context, room ordering.RoomID) error {
+	return s.do(ctx, 0, func(ctx context.Context, t *writer) error {
+		t.previewed = nil
+		if _, err := t.clearPreviews.ExecContext(ctx, room[:]); err != nil {
+			return fmt.Errorf("storage: clear preview of room %s: %w", room, err)
+		}
+		return nil
+	})
+}
+
+func (t *writer) preview(ctx context.Context, id ordering.RoomID, entries []Entry) error {
+	room, err := t.room(ctx, id)
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		if entries[i].Line == nil {
+			continue
+		}
+		if err := t.previewOne(ctx, room, id, &entries[i]); err != nil {
+			return err
+		}
+	}
+	t.previewed = nil
+	_, err = t.dropOlderPreview.ExecContext(ctx, room, MaxPreviews-1)
+	return err
+}
+
+// previewOne keeps x's line unless the entry, or the same words, are here already.
+func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID, x *Entry) error {
+	e := x.Entry
+	origin, err := t.origin(ctx, e.Origin)
+	if err != nil {
+		return err
+	}
+	var n int
+	if err := t.countRun.QueryRowContext(ctx, room, origin, int64(e.Seq), int64(e.Seq)).Scan(&n); err != nil || n > 0 {
+		return err
+	}
+	key := e.Key().Bytes()
+	st := stampOf(id, e.Client)
+	if e.Client != nil {
+		if other, _, err := t.shownRepeat(ctx, room, st, e.Client); err != nil || other != 0 {
+			return err
+		}
+		if earlier, err := t.previewBefore(ctx, room, st, e.Client, key); err != nil || earlier {
+			return err
+		}
+		if _, err := t.dropSamePreview.ExecContext(ctx, room, st.client, st.payload); err != nil {
+			return err
+		}
+	}
+	values := append([]any{room, origin, int64(e.Seq), key, st.client, st.payload}, lineValues(x.Line)...)
+	_, err = t.addPreview.ExecContext(ctx, append(values, e.Bytes())...)
+	return err
+}
+
+// previewBefore reports whether a preview earlier in the order has the same words.
+func (t *writer) previewBefore(ctx context.Context, room int64, st stamp, c *ordering.Stamp, key []byte) (bool, error) {
+	rows, err := t.getPreview.QueryContext(ctx, room, st.client, st.payload)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k, raw []byte
+		if err := rows.Scan(&k, &raw); err != nil {
+			return false, err
+		}
+		e, err := ordering.DecodeEntry(raw)
+		if err != nil {
+			return false, err
+		}
+		if sameWords(e.Client, c) && bytes.Compare(k, key) < 0 {
+			return true, nil
+		}
+	}
+	return false, rows.Err()
+}
+
+// dropPreviewsOf removes the previews that a stored line replaces.
+func (t *writer) dropPreviewsOf(ctx context.Context, room int64, key []byte, st stamp) error {
+	if t.previewed == nil {
+		if err := t.findPreviewed(ctx); err != nil {
+			return err
+		}
+	}
+	if !t.previewed[room] {
+		return nil
+	}
+	if _, err := t.dropPreview.ExecContext(ctx, room, key); err != nil || st.client == nil {
+		return err
+	}
+	_, err := t.dropSamePreview.ExecContext(ctx, room, st.client, st.payload)
+	return err
+}
+
+func (t *writer) findPreviewed(ctx context.Context) error {
+	rows, err := t.conn.QueryContext(ctx, `SELECT DISTINCT room FROM previews`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	t.previewed = map[int64]bool{}
+	for rows.Next() {
+		var room int64
+		if err := rows.Scan(&room); err != nil {
+			return err
+		}
+		t.previewed[room] = true
+	}
+	return rows.Err()
+}

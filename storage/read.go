@@ -1,0 +1,433 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+
+	"tertulia/chat"
+	"tertulia/ordering"
+)
+
+// Limits of what is asked.
+const (
+	MaxUnread      = 1000 // lines counted by Counts before it stops
+	maxSearchBytes = 1024 // of the text searched for
+	maxSearchWords = 32
+)
+
+// Row is a line of a room's history with what its entry says.
+type Row struct {
+	Arrival   uint64 // rises in the order of storing; 0 for a preview
+	ID        ordering.EntryID
+	Hash      ordering.Hash
+	TS        uint64
+	WallMS    int64
+	Kind      ordering.Kind
+	ClientKey [32]byte
+	ClientID  string
+	Line      Line
+	Repeat    bool // the same client's same words stand earlier in the order (PROTOCOL.md L7)
+}
+
+// Key is the row's place in the predicted order.
+func (r Row) Key() ordering.Key { return ordering.Key{TS: r.TS, EntryID: r.ID} }
+
+// Hit is a row found by Search.
+type Hit struct {
+	Room ordering.RoomID
+	Row
+}
+
+// Query asks for a stretch of a room's lines. At most one of Before, After (bytes
+// of an ordering.Key) and Around is set; none means the newest.
+type Query struct {
+	Before []byte            // the page ends just before it
+	After  []byte            // the page begins just after it
+	Around *ordering.EntryID // the page has it near the middle
+	Limit  int               // 1 to chat.MaxPage
+}
+
+// statements of the reading connections.
+type statements struct {
+	rooms, get, keys                                    *sql.Stmt
+	before, after, hasBefore, hasAfter                  *sql.Stmt
+	since, find, client, search, total, unread          *sql.Stmt
+	unreadable, restore, closers, runBody, newest, high *sql.Stmt
+	peers                                               *sql.Stmt
+}
+
+// rowColumns are what scanRow reads.
+const (
+	rowColumns     = `l.num, l.key, e.bytes, l.repeated, l.readable, l.sealed_by, l.sender_key, l.reply, l.sender, l.text`
+	previewColumns = `0, p.key, p.bytes, 0, p.readable, p.sealed_by, p.sender_key, p.reply, p.sender, p.text`
+	roomNum        = `(SELECT num FROM rooms WHERE id = ?1)`
+)
+
+// pageText selects up to ?3 shown lines and previews on one side of the key ?2.
+func pageText(compare, order string) string {
+	return `SELECT * FROM (SELECT ` + rowColumns + ` FROM lines l JOIN entries e ON e.num = l.num
+		WHERE l.room = ` + roomNum + ` AND l.repeated = 0 AND l.key ` + compare + ` ?2 ORDER BY l.key ` + order + ` LIMIT ?3)
+	UNION ALL SELECT * FROM (SELECT ` + previewColumns + ` FROM previews p
+		WHERE p.room = ` + roomNum + ` AND p.key ` + compare + ` ?2 ORDER BY p.key ` + order + ` LIMIT ?3)
+	ORDER BY 2 ` + order + ` LIMIT ?3`
+}
+
+// existsText tells whether a shown line or preview lies on one side of the key ?2.
+func existsText(compare string) string {
+	return `SELECT EXISTS (SELECT 1 FROM lines WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2)
+		OR EXISTS (SELECT 1 FROM previews WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2)`
+}
+
+func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&q.rooms, `SELECT id, name, state, reason, invite, via, target, read_to, mode FROM rooms WHERE listed = 1 ORDER BY num`},
+		{&q.get, `SELECT value FROM settings WHERE key = ?`},
+		{&q.keys, `SELECT id, key FROM room_keys WHERE room = ` + roomNum + ` ORDER BY num`},
+
+		{&q.before, pageText("<", "DESC")},
+		{&q.after, pageText(">=", "ASC")},
+		{&q.hasBefore, existsText("<")},
+		{&q.hasAfter, existsText(">=")},
+
+		{&q.since, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY entries_room CROSS JOIN lines l ON l.num = e.num
+			WHERE e.room = ` + roomNum + ` AND e.num > ?2 AND l.repeated = 0 ORDER BY e.num LIMIT ?3`},
+		{&q.find, `SELECT ` + rowColumns + ` FROM origins o
+				CROSS JOIN entries e ON e.room = ` + roomNum + ` AND e.origin = o.num AND e.seq = ?3
+				CROSS JOIN lines l ON l.num = e.num WHERE o.tag = ?2
+			UNION ALL SELECT ` + previewColumns + ` FROM origins o
+				CROSS JOIN previews p ON p.room = ` + roomNum + ` AND p.origin = o.num AND p.seq = ?3 WHERE o.tag = ?2
+			LIMIT 1`},
+		{&q.client, `SELECT ` + rowColumns + ` FROM lines l JOIN entries e ON e.num = l.num
+			WHERE l.room = ` + roomNum + ` AND l.stamp = ?2 AND l.repeated = 0 ORDER BY l.key`},
+		{&q.search, `SELECT r.id, ` + rowColumns + ` FROM words w
+			CROSS JOIN lines l ON l.num = w.rowid AND l.repeated = 0
+			CROSS JOIN rooms r ON r.num = l.room AND r.id IS NOT NULL AND (?2 IS NULL OR instr(?2, hex(r.id)) > 0)
+			CROSS JOIN entries e ON e.num = l.num
+			WHERE w.text MATCH ?1 ORDER BY w.rowid DESC LIMIT ?3`},
+		{&q.total, `SELECT total FROM rooms WHERE id = ?`},
+		{&q.unread, `SELECT count(*) FROM (SELECT 1 FROM lines
+			WHERE room = ` + roomNum + ` AND repeated = 0 AND key > ?2 LIMIT ?3)`},
+
+		{&q.unreadable, `SELECT e.bytes FROM lines l JOIN entries e ON e.num = l.num
+			WHERE l.room = ` + roomNum + ` AND l.sealed_by = ?2 AND l.readable = 0 ORDER BY l.num LIMIT ?3`},
+		{&q.restore, `SELECT num, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
+		{&q.closers, `SELECT num, seq, run, sig FROM entries
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
+		{&q.runBody, `SELECT bytes FROM entries
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq BETWEEN ?3 AND ?4 ORDER BY seq`},
+		{&q.newest, `SELECT substr(l.key, 9) FROM lines l
+			WHERE l.room = ` + roomNum + ` AND l.repeated = 0 ORDER BY l.key DESC LIMIT ?2`},
+		{&q.high, `SELECT coalesce(max(num), 0) FROM entries WHERE room = ` + roomNum},
+
+		{&q.peers, `SELECT device, name, addrs, seen_ms FROM peers ORDER BY seen_ms DESC`},
+	} {
+		st, err := db.PrepareContext(ctx, p.text)
+		if err != nil {
+			return fmt.Errorf("storage: prepare %q: %w", p.text, err)
+		}
+		*p.stmt = st
+	}
+	return nil
+}
+
+// Rooms returns the rooms that were committed with Meta, in the order of their first mention.
+func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
+	return query(ctx, s.stmts.rooms, "rooms", func(rows *sql.Rows) (r Room, err error) {
+		var id, via, target []byte
+		if err := rows.Scan(&id, &r.Name, &r.State, &r.Reason, &r.Invite, &via, &target, &r.ReadTo, &r.Mode); err != nil {
+			return r, err
+		}
+		copy(r.ID[:], id)
+		copy(r.Via[:], via)
+		r.Target, err = decodeVector(target)
+		return r, err
+	})
+}
+
+// Get returns a setting, nil when there is none.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	var v []byte
+	err := s.stmts.get.QueryRowContext(ctx, key).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("storage: read setting %s: %w", key, err)
+	}
+	return v, nil
+}
+
+// Put makes a setting durable; a nil value deletes it.
+func (s *Store) Put(ctx context.Context, key string, value []byte) error {
+	return s.Commit(ctx, &Write{Put: map[string][]byte{key: value}})
+}
+
+// Keys returns the room's keys, oldest first.
+func (s *Store) Keys(ctx context.Context, room ordering.RoomID) ([]RoomKey, error) {
+	return query(ctx, s.stmts.keys, "room keys", func(rows *sql.Rows) (k RoomKey, err error) {
+		var id, key []byte
+		err = rows.Scan(&id, &key)
+		copy(k.ID[:], id)
+		copy(k.Key[:], key)
+		return k, err
+	}, room[:])
+}
+
+// Page returns a stretch of the room's lines and previews in predicted order,
+// oldest first, without repeats, and whether there are lines before and after it.
+// The error is ErrNotFound when q.Around is not here.
+func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows []Row, older, newer bool, err error) {
+	limit := bound(q.Limit)
+	switch {
+	case q.Around != nil:
+		at, err := s.Find(ctx, room, ordering.OriginTag(q.Around.Origin), q.Around.Seq)
+		if err != nil {
+			return nil, false, false, err
+		}
+		return s.pageAround(ctx, room, at.Key().Bytes(), limit)
+	case q.After != nil:
+		from := next(q.After)
+		rows, newer, err = s.side(ctx, s.stmts.after, room, from, limit)
+		if err == nil {
+			older, err = s.has(ctx, s.stmts.hasBefore, room, from)
+		}
+		return rows, older, newer, err
+	case q.Before != nil:
+		rows, older, err = s.side(ctx, s.stmts.before, room, q.Before, limit)
+		slices.Reverse(rows)
+		if err == nil {
+			newer, err = s.has(ctx, s.stmts.hasAfter, room, q.Before)
+		}
+		return rows, older, newer, err
+	default:
+		rows, older, err = s.side(ctx, s.stmts.before, room, pastAll, limit)
+		slices.Reverse(rows)
+		return rows, older, false, err
+	}
+}
+
+// pastAll is above every key.
+var pastAll = slices.Repeat([]byte{0xff}, ordering.KeySize+1)
+
+// next returns the least key above k: bytewise, k with a zero appended.
+func next(k []byte) []byte { return append(slices.Clone(k), 0) }
+
+// pageAround shares limit between both sides of key; what one side lacks the
+// other may fill.
+func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, key []byte, limit int) (rows []Row, older, newer bool, err error) {
+	before, older, err := s.side(ctx, s.stmts.before, room, key, limit)
+	if err != nil {
+		return nil, false, false, err
+	}
+	after, newer, err := s.side(ctx, s.stmts.after, room, key, limit)
+	if err != nil {
+		return nil, false, false, err
+	}
+	keepAfter := min(len(after), max(limit-limit/2, limit-len(before)))
+	keepBefore := min(len(before), limit-keepAfter)
+	older = older || keepBefore < len(before)
+	newer = newer || keepAfter < len(after)
+	before = before[:keepBefore]
+	slices.Reverse(before)
+	return append(before, after[:keepAfter]...), older, newer, nil
+}
+
+// side returns up to limit rows on one side of key, nearest first, and whether there are more.
+func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
+	rows, err := query(ctx, st, "page", scanRow, room[:], key, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(rows) > limit {
+		return rows[:limit], true, nil
+	}
+	return rows, false, nil
+}
+
+func (s *Store) has(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key []byte) (bool, error) {
+	var found bool
+	if err := st.QueryRowContext(ctx, room[:], key).Scan(&found); err != nil {
+		return false, fmt.Errorf("storage: read page: %w", err)
+	}
+	return found, nil
+}
+
+// bound keeps a limit within 1 and chat.MaxPage.
+func bound(limit int) int { return max(1, min(limit, chat.MaxPage)) }
+
+// Since returns up to limit (at most chat.MaxPage) lines stored after the one of
+// that arrival, in the order of storing, without repeats.
+func (s *Store) Since(ctx context.Context, room ordering.RoomID, arrival uint64, limit int) ([]Row, error) {
+	return query(ctx, s.stmts.since, "new lines", scanRow, room[:], number(arrival), bound(limit))
+}
+
+// number fits n into SQLite's signed integers; nothing stored is above.
+func number(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+// Find returns the line, or the preview, that an id's string names, repeats too.
+// The error is ErrNotFound when it is not here.
+func (s *Store) Find(ctx context.Context, room ordering.RoomID, originTag string, seq uint64) (Row, error) {
+	rows, err := query(ctx, s.stmts.find, "line", scanRow, room[:], originTag, number(seq))
+	if err == nil && len(rows) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Row{}, err
+	}
+	return rows[0], nil
+}
+
+// Client returns the first line, in predicted order, that the client with this key
+// handed in under this id, and whether there is one.
+func (s *Store) Client(ctx context.Context, room ordering.RoomID, key [32]byte, id string) (Row, bool, error) {
+	rows, err := query(ctx, s.stmts.client, "client line", scanRow, room[:], clientNumber(room, key, id))
+	if err != nil {
+		return Row{}, false, err
+	}
+	for _, r := range rows {
+		if r.ClientKey == key && r.ClientID == id {
+			return r, true, nil
+		}
+	}
+	return Row{}, false, nil
+}
+
+// Search returns up to limit (at most chat.MaxPage) lines, the last stored first,
+// that have all words of text; the last word may be a prefix. Case and diacritics
+// do not matter. No rooms means all.
+func (s *Store) Search(ctx context.Context, rooms []ordering.RoomID, text string, limit int) ([]Hit, error) {
+	match := matchText(text)
+	if match == "" {
+		return nil, nil
+	}
+	var in any
+	if rooms != nil {
+		ids := make([]string, len(rooms))
+		for i, r := range rooms {
+			ids[i] = strings.ToUpper(r.String())
+		}
+		in = strings.Join(ids, " ")
+	}
+	return query(ctx, s.stmts.search, "search", func(rows *sql.Rows) (h Hit, err error) {
+		var id []byte
+		h.Row, err = scanRowAfter(rows, &id)
+		copy(h.Room[:], id)
+		return h, err
+	}, match, in, bound(limit))
+}
+
+// matchText quotes a person's words for FTS5: each a phrase, the last a prefix.
+// What has no letter or digit finds nothing and is left out.
+func matchText(text string) string {
+	text = strings.ToValidUTF8(text[:min(len(text), maxSearchBytes)], " ")
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	words = slices.DeleteFunc(words, func(w string) bool {
+		return !strings.ContainsFunc(w, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
+	})
+	if len(words) == 0 {
+		return ""
+	}
+	words = words[:min(len(words), maxSearchWords)]
+	for i, w := range words {
+		words[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
+	}
+	return strings.Join(words, " ") + "*"
+}
+
+// Counts returns the number of lines in the room and of those after readTo (nil
+// = all), which is counted up to MaxUnread. Repeats do not count.
+func (s *Store) Counts(ctx context.Context, room ordering.RoomID, readTo []byte) (total, unread uint64, err error) {
+	err = s.stmts.total.QueryRowContext(ctx, room[:]).Scan(&total)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, 0, nil
+	}
+	if readTo == nil {
+		readTo = []byte{}
+	}
+	if err == nil {
+		err = s.stmts.unread.QueryRowContext(ctx, room[:], readTo, MaxUnread).Scan(&unread)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("storage: count lines: %w", err)
+	}
+	return total, unread, nil
+}
+
+// Unreadable returns up to limit (at most chat.MaxPage) entries, in the order of storing, whose lines
+// are not readable and were sealed by the key.
+func (s *Store) Unreadable(ctx context.Context, room ordering.RoomID, key ordering.KeyID, limit int) ([]*ordering.Entry, error) {
+	return query(ctx, s.stmts.unreadable, "unreadable lines", scanEntry, room[:], key[:], bound(limit))
+}
+
+// query runs a statement and scans all its rows; what is the noun for the error.
+func query[T any](ctx context.Context, st *sql.Stmt, what string, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	all, err := collect(ctx, st, scan, args...)
+	if err != nil {
+		return nil, fmt.Errorf("storage: read %s: %w", what, err)
+	}
+	return all, nil
+}
+
+func collect[T any](ctx context.Context, st *sql.Stmt, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}
+
+// scanEntry reads a row of one column, an entry's bytes.
+func scanEntry(rows *sql.Rows) (*ordering.Entry, error) {
+	var raw []byte
+	if err := rows.Scan(&raw); err != nil {
+		return nil, err
+	}
+	return ordering.DecodeEntry(raw)
+}
+
+// scanRow reads rowColumns.
+func scanRow(rows *sql.Rows) (Row, error) { return scanRowAfter(rows) }
+
+// scanRowAfter reads rowColumns behind other columns.
+func scanRowAfter(rows *sql.Rows, others ...any) (r Row, err error) {
+	var key sql.RawBytes // is in the entry
+	var raw, sealedBy, senderKey, reply []byte
+	err = rows.Scan(append(others, &r.Arrival, &key, &raw, &r.Repeat, &r.Line.Readable,
+		&sealedBy, &senderKey, &reply, &r.Line.Sender, &r.Line.Text)...)
+	if err != nil {
+		return r, err
+	}
+	e, err := ordering.DecodeEntry(raw)
+	if err != nil {
+		return r, err
+	}
+	r.ID, r.Hash, r.TS, r.WallMS, r.Kind = e.ID(), e.Hash(), e.TS, e.WallMS, e.Kind
+	if c := e.Client; c != nil {
+		r.ClientKey, r.ClientID = c.Key, c.ID
+	}
+	copy(r.Line.KeyID[:], sealedBy)
+	copy(r.Line.SenderKey[:], senderKey)
+	if len(reply) == idSize {
+		id := decodeID(reply)
+		r.Line.ReplyTo = &id
+	}
+	return r, nil
+}

@@ -1,0 +1,113 @@
+package ui
+
+import (
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+)
+
+// Limits of the composer.
+const (
+	maxComposerBytes = 16 << 10 // the toolkit takes 86 ms a key at 64 KiB
+	maxComposerLines = 7        // then it scrolls
+)
+
+// composer is where a message is written. Enter sends, Shift+Enter breaks the line.
+type composer struct {
+	widget.Entry
+
+	// OnSend receives what was written, without space around it, never "".
+	OnSend func(text string)
+	// OnTooLong is called when text beyond the limit was dropped.
+	OnTooLong func()
+	// OnGrow is called when the composer wants another height.
+	OnGrow func()
+	// OnPage receives the keys that page the message list.
+	OnPage func(*fyne.KeyEvent)
+
+	modifiers func() fyne.KeyModifier
+	rows      int
+}
+
+func newComposer() *composer {
+	c := &composer{modifiers: currentModifiers, rows: 1}
+	c.MultiLine = true
+	c.Wrapping = fyne.TextWrapWord
+	c.SetPlaceHolder(tr(textWrite))
+	c.ExtendBaseWidget(c)
+	c.SetMinRowsVisible(1)
+	c.OnChanged = c.changed
+	return c
+}
+
+func currentModifiers() fyne.KeyModifier {
+	if d, ok := fyne.CurrentApp().Driver().(desktop.Driver); ok {
+		return d.CurrentKeyModifiers()
+	}
+	return 0
+}
+
+// TypedKey implements fyne.Focusable.
+func (c *composer) TypedKey(e *fyne.KeyEvent) {
+	switch e.Name {
+	case fyne.KeyReturn, fyne.KeyEnter:
+		if c.modifiers()&fyne.KeyModifierShift == 0 {
+			c.send()
+			return
+		}
+		if len(c.Text) >= maxComposerBytes {
+			c.OnTooLong()
+			return
+		}
+	case fyne.KeyPageUp, fyne.KeyPageDown:
+		c.OnPage(e)
+		return
+	}
+	c.Entry.TypedKey(e)
+	c.grow()
+}
+
+func (c *composer) send() {
+	text := strings.TrimSpace(c.Text)
+	if text == "" || c.Disabled() {
+		return
+	}
+	c.SetText("")
+	c.OnSend(text)
+}
+
+func (c *composer) changed(text string) {
+	if len(text) > maxComposerBytes {
+		c.SetText(cut(text, maxComposerBytes))
+		c.OnTooLong()
+		return
+	}
+	c.grow()
+}
+
+// Resize implements fyne.CanvasObject.
+func (c *composer) Resize(size fyne.Size) {
+	c.Entry.Resize(size)
+	c.grow()
+}
+
+// grow makes room for the lines written, up to a limit.
+func (c *composer) grow() {
+	rows := 1
+	if width := c.Size().Width - 4*theme.InnerPadding(); width > 0 && c.Text != "" {
+		// More text than this fills the composer at any width.
+		lines, _ := wrap(cut(c.Text, 2048), width, textSizeBody)
+		rows = min(max(len(lines), 1), maxComposerLines)
+	}
+	if rows == c.rows {
+		return
+	}
+	c.rows = rows
+	c.SetMinRowsVisible(rows)
+	if c.OnGrow != nil {
+		c.OnGrow()
+	}
+}

@@ -1,0 +1,213 @@
+package ui
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/test"
+
+	"tertulia/chat"
+)
+
+// fakeNode keeps rooms in memory and writes down what it was asked.
+type fakeNode struct {
+	mu       sync.Mutex
+	view     chat.View
+	messages map[string][]chat.Message // by room id, in order
+	calls    []string
+	changed  chan struct{}
+	fail     error // answers every call that does something
+}
+
+func newFakeNode() *fakeNode {
+	return &fakeNode{
+		view:     chat.View{NodeID: "n1", Network: "Connected to 2 others", Healthy: true},
+		messages: map[string][]chat.Message{},
+		changed:  make(chan struct{}, 1),
+	}
+}
+
+func (n *fakeNode) do(call string, change func()) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls = append(n.calls, call)
+	if n.fail != nil {
+		return n.fail
+	}
+	change()
+	n.signal()
+	return nil
+}
+
+func (n *fakeNode) signal() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (n *fakeNode) View(context.Context) (chat.View, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v := n.view
+	v.Rooms = slices.Clone(v.Rooms)
+	for i := range v.Rooms {
+		if ms := n.messages[v.Rooms[i].ID]; len(ms) > 0 {
+			last := ms[len(ms)-1]
+			v.Rooms[i].Last = &last
+		}
+	}
+	return v, nil
+}
+
+func (n *fakeNode) Changes(context.Context) <-chan struct{} { return n.changed }
+
+func (n *fakeNode) Page(_ context.Context, q chat.PageQuery) (chat.Page, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return pageOf(n.messages[q.Room], q), nil
+}
+
+// pageOf answers q from all messages of a room, which are in order.
+func pageOf(all []chat.Message, q chat.PageQuery) chat.Page {
+	at := func(position string) (int, bool) {
+		return slices.BinarySearchFunc(all, position, func(m chat.Message, p string) int { return cmp.Compare(m.Position, p) })
+	}
+	low, high := max(len(all)-q.Limit, 0), len(all)
+	switch {
+	case q.Before != "":
+		high, _ = at(q.Before)
+		low = max(high-q.Limit, 0)
+	case q.After != "":
+		i, found := at(q.After)
+		if low = i; found {
+			low++
+		}
+		high = min(low+q.Limit, len(all))
+	}
+	return chat.Page{
+		Messages: slices.Clone(all[low:high]), Older: low > 0, Newer: high < len(all), Total: uint64(len(all)),
+	}
+}
+
+func (n *fakeNode) Send(_ context.Context, d chat.Draft) (chat.Sent, error) {
+	err := n.do("send "+d.Text, func() {
+		all := n.messages[d.Room]
+		m := message(len(all), d.Username)
+		m.ID, m.Text, m.Mine = fmt.Sprintf("sent/%d", len(all)), d.Text, true
+		n.messages[d.Room] = append(all, m)
+	})
+	return chat.Sent{}, err
+}
+
+func (n *fakeNode) SetUsername(_ context.Context, name string) error {
+	return n.do("name "+name, func() { n.view.Username = name })
+}
+
+func (n *fakeNode) CreateRoom(_ context.Context, name string, order chat.Order) (chat.Room, error) {
+	r := chat.Room{ID: "id-" + name, Name: name, Order: order, State: chat.Joined, Members: 1, Online: 1}
+	return r, n.do("create "+name+" "+string(order), func() { n.view.Rooms = append(n.view.Rooms, r) })
+}
+
+func (n *fakeNode) JoinRoom(_ context.Context, invite string) (chat.Room, error) {
+	r := chat.Room{
+		ID: "id-" + invite, Name: invite, Order: chat.Lamport, State: chat.Joining,
+		Progress: chat.Progress{Have: 1200, Want: 10000},
+	}
+	return r, n.do("join "+invite, func() { n.view.Rooms = append(n.view.Rooms, r) })
+}
+
+func (n *fakeNode) Invite(_ context.Context, o chat.InviteOptions) (string, error) {
+	return "tertulia:" + strings.Repeat("abcdefgh", 24), n.do("invite "+o.Room, func() {})
+}
+
+func (n *fakeNode) Members(context.Context, string) ([]chat.Member, error) {
+	return []chat.Member{
+		{Name: "n1", Fingerprint: "ABCD EFGH IJKL MNOP QRST UVWX YZ23 4567", Self: true, Creator: true},
+		{Name: "n2", Fingerprint: "BBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerConnected},
+		{Name: "n3", Fingerprint: "CBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerSuspected},
+	}, nil
+}
+
+func (n *fakeNode) LeaveRoom(_ context.Context, room string) error {
+	return n.do("leave "+room, func() {
+		n.view.Rooms = slices.DeleteFunc(n.view.Rooms, func(r chat.Room) bool { return r.ID == room })
+	})
+}
+
+func (n *fakeNode) MarkRead(_ context.Context, room, position string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls = append(n.calls, "read "+room+" "+position)
+	return nil
+}
+
+var start = time.Date(2026, 11, 20, 9, 0, 0, 0, time.Local)
+
+// message is the i-th of a room; texts differ in length.
+func message(i int, sender string) chat.Message {
+	return chat.Message{
+		ID: fmt.Sprintf("m/%d", i), Position: fmt.Sprintf("%012d", i*10), Kind: chat.KindText, State: chat.Tentative,
+		Sender: sender, SenderID: "id-" + sender, Text: strings.Repeat("some words ", 1+i*7%23), Time: start.Add(time.Duration(i) * 3 * time.Minute),
+	}
+}
+
+func messages(n int) []chat.Message {
+	out := make([]chat.Message, n)
+	for i := range out {
+		out[i] = message(i, []string{"Alice", "Bob", "Carol"}[i/2%3])
+		out[i].Mine = i/2%3 == 0
+	}
+	return out
+}
+
+// bench is a window whose posts run on the test's goroutine.
+type stage struct {
+	t     *testing.T
+	win   *Window
+	posts chan func()
+}
+
+func newStage(t *testing.T, n Node) *stage {
+	t.Helper()
+	app := test.NewTempApp(t)
+	w, err := New(app, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t, win: w, posts: make(chan func(), 1024)}
+	w.loop.post = func(f func()) { s.posts <- f }
+	w.win.Resize(fyne.NewSize(1100, 760))
+	w.Show()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+	return s
+}
+
+// until runs what the loop posts until ok.
+func (s *stage) until(what string, ok func() bool) {
+	s.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case f := <-s.posts:
+			f()
+		case <-deadline:
+			s.t.Fatalf("never came: %s", what)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package ui
+
+import (
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"tertulia/chat"
+)
+
+// header names the open room and says how it stands.
+type header struct {
+	OnInvite func()
+	OnMenu   func(at fyne.Position)
+
+	root   *fyne.Container
+	title  *paint
+	invite *widget.Button
+	room   chat.Room
+}
+
+func newHeader() *header {
+	h := &header{}
+	h.title = &paint{min: fyne.NewSize(120, 52), place: h.place}
+	h.title.ExtendBaseWidget(h.title)
+	h.invite = widget.NewButtonWithIcon(tr(textInvite), theme.ContentAddIcon(), func() { h.OnInvite() })
+	h.invite.Importance = widget.HighImportance
+	var more *widget.Button
+	more = widget.NewButtonWithIcon("", theme.MoreVerticalIcon(), func() {
+		at := fyne.CurrentApp().Driver().AbsolutePositionForObject(more)
+		h.OnMenu(at.AddXY(0, more.Size().Height))
+	})
+	more.Importance = widget.LowImportance
+	bar := container.NewBorder(nil, nil, nil,
+		container.NewCenter(container.NewHBox(h.invite, more)), h.title)
+	h.root = container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
+		container.NewBorder(nil, widget.NewSeparator(), nil, nil, padded(5, 4, padEdge, 8, bar)))
+	return h
+}
+
+func (h *header) set(r chat.Room) {
+	if h.room == r {
+		return
+	}
+	h.room = r
+	if r.State == chat.Joined {
+		h.invite.Enable()
+	} else {
+		h.invite.Disable()
+	}
+	h.title.Refresh()
+}
+
+func (h *header) place(size fyne.Size) []fyne.CanvasObject {
+	const face = sizeAvatar + 2
+	r := &h.room
+	var objects []fyne.CanvasObject
+	add := func(o fyne.CanvasObject) { objects = append(objects, o) }
+	circle := canvas.NewCircle(avatarColor(r.ID))
+	add(put(circle, 0, (size.Height-face)/2, face, face))
+	letter := write(newText(16), initials(r.Name), onAvatar)
+	letter.TextStyle.Bold = true
+	m := letter.MinSize()
+	add(put(letter, (face-m.Width)/2, (size.Height-m.Height)/2, m.Width, m.Height))
+
+	const left = face + 12
+	badge := write(newText(textSizeTiny), orderName(r.Order), theme.Color(colorDayText))
+	b := badge.MinSize()
+	name := newText(16)
+	name.TextStyle.Bold = true
+	write(name, fitLine(visibleLine(r.Name), size.Width-left-b.Width-40, 16, true), theme.Color(colorText))
+	n := name.MinSize()
+	top := (size.Height - n.Height - 18) / 2
+	add(put(name, left, top, n.Width, n.Height))
+	pill := canvas.NewRectangle(theme.Color(colorDay))
+	pill.CornerRadius = (b.Height + 4) / 2
+	add(put(pill, left+n.Width+10, top+(n.Height-b.Height-4)/2+1, b.Width+16, b.Height+4))
+	add(put(badge, left+n.Width+18, top+(n.Height-b.Height)/2+1, b.Width, b.Height))
+	about := write(newText(textSizeSmall), fitLine(roomState(r), size.Width-left-8, textSizeSmall, false), theme.Color(colorMuted))
+	a := about.MinSize()
+	add(put(about, left, top+n.Height+1, a.Width, a.Height))
+	return objects
+}
+
+func orderName(o chat.Order) string {
+	switch o {
+	case chat.Leader:
+		return tr(textOrderLeader)
+	case chat.Lamport:
+		return tr(textOrderLamport)
+	}
+	return string(o)
+}
+
+// roomState says in words how a room stands.
+func roomState(r *chat.Room) string {
+	switch r.State {
+	case chat.Joining:
+		return joiningText(r)
+	case chat.Failed:
+		return withReason(tr(textJoinFailed), r.Reason)
+	case chat.Joined:
+	}
+	s := textOfMembers(r.Members) + ", " + tr(textOnline, args{"Count": count(uint64(max(r.Online, 0)))})
+	if r.Waiting != "" {
+		s += " · " + visibleLine(r.Waiting)
+	}
+	return s
+}
+
+func joiningText(r *chat.Room) string {
+	if p := r.Progress; p.Want > 0 {
+		return tr(textFetching, args{"Have": count(p.Have), "Want": count(p.Want)})
+	}
+	return withReason(tr(textJoining), r.Reason)
+}
+
+func withReason(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + visibleLine(reason)
+}

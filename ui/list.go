@@ -1,0 +1,451 @@
+package ui
+
+import (
+	"image/color"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+)
+
+// Limits of the message list.
+const (
+	maxShapes   = 2000 // rows whose measure is kept
+	maxViews    = 120  // row views kept for reuse
+	nearEndRows = 25   // so close to an end of the loaded rows, more are asked for
+)
+
+// messageList shows rows of unknown height, of which only those in view are
+// measured and drawn. It keeps the row at the top of the view and where its
+// upper edge is; all else follows from these two. While stuck to the end it
+// follows new rows; while history is read nothing moves, whatever is added
+// before, between or after the rows in view.
+type messageList struct {
+	widget.BaseWidget
+
+	// OnOlder and OnNewer ask for rows beyond the loaded ones, at most once
+	// until the next setRows.
+	OnOlder, OnNewer func()
+	// OnStuck is called when the list begins or ceases to follow the end.
+	OnStuck func(stuck bool)
+	// OnAt is called with the key of the message at the top of the view.
+	OnAt func(key string)
+	// OnMenu is called for a right click on a message, OnOpen for a click on
+	// a folded one.
+	OnMenu func(key string, at fyne.Position)
+	OnOpen func(key string)
+	// OnFocus is called when the list was clicked.
+	OnFocus func()
+
+	rows         []row
+	older, newer bool // there is more beyond the loaded rows
+	askedOlder   bool
+	askedNewer   bool
+
+	anchor int     // index of the first row in view
+	offset float32 // of its upper edge below the upper edge of the view
+	stuck  bool
+
+	shapes  map[string]shape
+	metrics metrics
+	look    int // counts changes of theme
+
+	views   map[string]*rowView // in view, by row key
+	spare   []*rowView
+	content *fyne.Container
+	bar     *canvas.Rectangle
+	barDrag bool
+	last    int // index after the last row in view
+}
+
+func newMessageList() *messageList {
+	l := &messageList{
+		stuck:   true,
+		shapes:  map[string]shape{},
+		views:   map[string]*rowView{},
+		content: bare(),
+		bar:     canvas.NewRectangle(color.Transparent),
+	}
+	l.bar.CornerRadius = 3
+	l.ExtendBaseWidget(l)
+	return l
+}
+
+// setRows replaces the rows. The message at the top of the view stays where it
+// is, unless the list is stuck to the end.
+func (l *messageList) setRows(rows []row, older, newer bool) {
+	ref, bottom := l.reference()
+	l.rows, l.older, l.newer = rows, older, newer
+	l.askedOlder, l.askedNewer = false, false
+	if newer {
+		l.setStuck(false)
+	}
+	if !l.stuck && ref != nil {
+		if i := indexOf(rows, ref); i >= 0 {
+			l.anchor, l.offset = i, bottom(rows[i].key)-l.shape(i).height
+		}
+	}
+	l.settle()
+}
+
+// reference lists the keys of the messages in view, topmost first, and tells
+// where each one's lower edge is. The lower edge is what must not move: a
+// row's upper part grows and shrinks with the rows before it.
+func (l *messageList) reference() (keys []string, bottom func(key string) float32) {
+	edges := map[string]float32{}
+	y := l.offset
+	for i := l.anchor; i < l.last && i < len(l.rows); i++ {
+		y += l.shape(i).height
+		if l.rows[i].kind == rowDay || y <= 0 {
+			continue
+		}
+		keys = append(keys, l.rows[i].key)
+		edges[l.rows[i].key] = y
+	}
+	return keys, func(key string) float32 { return edges[key] }
+}
+
+// indexOf finds the first of keys that is in rows, -1 when none is.
+func indexOf(rows []row, keys []string) int {
+	at := make(map[string]int, len(rows))
+	for i := range rows {
+		at[rows[i].key] = i
+	}
+	for _, k := range keys {
+		if i, ok := at[k]; ok {
+			return i
+		}
+	}
+	return -1
+}
+
+// clear empties the list and sticks it to the end, for another room.
+func (l *messageList) clear() {
+	l.rows, l.anchor, l.offset, l.last = nil, 0, 0, 0
+	l.setStuck(true)
+	l.settle()
+}
+
+// follow goes to the end and stays there.
+func (l *messageList) follow() {
+	l.setStuck(true)
+	l.settle()
+}
+
+func (l *messageList) scrollBy(dy float32) {
+	limit := 2 * l.Size().Height
+	l.offset += min(max(dy, -limit), limit)
+	if dy > 0 {
+		l.stuck = false
+	}
+	was := l.stuck
+	l.settle()
+	if l.stuck != was || dy > 0 {
+		l.tellStuck()
+	}
+}
+
+// jump puts row i at the top of the view.
+func (l *messageList) jump(i int) {
+	l.stuck = false
+	l.anchor, l.offset = i, padList
+	l.settle()
+	l.tellStuck()
+}
+
+func (l *messageList) setStuck(stuck bool) {
+	if l.stuck != stuck {
+		l.stuck = stuck
+		l.tellStuck()
+	}
+}
+
+func (l *messageList) tellStuck() {
+	if l.OnStuck != nil {
+		l.OnStuck(l.stuck)
+	}
+}
+
+// shape measures row i, or finds what was measured before.
+func (l *messageList) shape(i int) shape {
+	r := l.rows[i]
+	s, ok := l.shapes[r.key]
+	if ok && s.row == r {
+		return s
+	}
+	if len(l.shapes) >= maxShapes {
+		clear(l.shapes)
+	}
+	s = shapeOf(r, l.Size().Width, l.metrics)
+	l.shapes[r.key] = s
+	return s
+}
+
+func (l *messageList) height(i int) float32 { return l.shape(i).height }
+
+// settle finds the rows in view from anchor and offset, corrects both at the
+// ends, and draws.
+func (l *messageList) settle() {
+	n, view := len(l.rows), l.Size().Height
+	if n == 0 || view <= 0 || l.Size().Width <= 0 {
+		l.draw(0, 0, 0)
+		return
+	}
+	if l.metrics == (metrics{}) {
+		l.metrics = measureMetrics()
+	}
+	l.anchor = min(max(l.anchor, 0), n-1)
+	if l.stuck {
+		l.anchor = n - 1
+		l.offset = view - padList - l.height(n-1)
+	}
+	top, y := l.up(l.anchor, l.offset)
+	if top == 0 && y > padList {
+		y = padList
+	}
+	for top < n-1 && y+l.height(top) <= 0 {
+		y += l.height(top)
+		top++
+	}
+	end, bottom := l.down(top, y, view)
+	if end == n && bottom < view-padList {
+		y += view - padList - bottom
+		bottom = view - padList
+		top, y = l.up(top, y)
+	}
+	l.anchor, l.offset, l.last = top, y, end
+	if end == n && !l.newer && bottom <= view-padList+0.5 {
+		l.stuck = true
+	}
+	l.draw(top, end, y)
+	l.tellAt()
+	l.askForMore()
+}
+
+// up walks from row i, whose upper edge is at y, to the first row in view.
+func (l *messageList) up(i int, y float32) (int, float32) {
+	for i > 0 && y > 0 {
+		i--
+		y -= l.height(i)
+	}
+	return i, y
+}
+
+// down walks from row i, whose upper edge is at y, to behind the last row in view.
+func (l *messageList) down(i int, y, view float32) (int, float32) {
+	for i < len(l.rows) && y < view {
+		y += l.height(i)
+		i++
+	}
+	return i, y
+}
+
+func (l *messageList) tellAt() {
+	if l.OnAt == nil {
+		return
+	}
+	for i := l.anchor; i < l.last; i++ {
+		if l.rows[i].kind != rowDay {
+			l.OnAt(l.rows[i].key)
+			return
+		}
+	}
+}
+
+func (l *messageList) askForMore() {
+	if l.older && !l.askedOlder && l.anchor < nearEndRows && l.OnOlder != nil {
+		l.askedOlder = true
+		l.OnOlder()
+	}
+	if l.newer && !l.askedNewer && l.last > len(l.rows)-nearEndRows && l.OnNewer != nil {
+		l.askedNewer = true
+		l.OnNewer()
+	}
+}
+
+// draw shows rows top to end, the first at y.
+func (l *messageList) draw(top, end int, y float32) {
+	wanted := make(map[string]bool, end-top)
+	for i := top; i < end; i++ {
+		wanted[l.rows[i].key] = true
+	}
+	for key, v := range l.views {
+		if !wanted[key] {
+			delete(l.views, key)
+			if len(l.spare) < maxViews {
+				l.spare = append(l.spare, v)
+			}
+		}
+	}
+	width := l.Size().Width
+	objects := make([]fyne.CanvasObject, 0, end-top)
+	for i := top; i < end; i++ {
+		s := l.shape(i)
+		v := l.views[s.row.key]
+		if v == nil {
+			v = l.take()
+			l.views[s.row.key] = v
+		}
+		if v.row != s.row || v.width != width || v.look != l.look {
+			v.bind(s, width, l.metrics)
+			v.look = l.look
+		}
+		v.root.Move(fyne.NewPos(0, y))
+		objects = append(objects, v.root)
+		y += s.height
+	}
+	l.content.Objects = objects
+	l.drawBar(top, end)
+}
+
+func (l *messageList) take() *rowView {
+	if n := len(l.spare); n > 0 {
+		v := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		v.row = row{}
+		return v
+	}
+	return newRowView()
+}
+
+// drawBar shows where in the loaded rows the view is. Its refresh also makes
+// the toolkit paint: changing a container's objects alone does not.
+func (l *messageList) drawBar(top, end int) {
+	n, view := float32(len(l.rows)), l.Size().Height
+	l.bar.FillColor = theme.Color(theme.ColorNameScrollBar)
+	if end-top >= len(l.rows) {
+		l.bar.FillColor = color.Transparent
+	}
+	length := max(view*float32(end-top)/max(n, 1), 28)
+	at := float32(0)
+	if hidden := n - float32(end-top); hidden > 0 {
+		at = (view - length) * float32(top) / hidden
+	}
+	l.bar.Resize(fyne.NewSize(6, length))
+	l.bar.Move(fyne.NewPos(l.Size().Width-8, at))
+	l.bar.Refresh()
+}
+
+// Scrolled implements fyne.Scrollable.
+func (l *messageList) Scrolled(e *fyne.ScrollEvent) { l.scrollBy(e.Scrolled.DY) }
+
+// Dragged implements fyne.Draggable: the bar follows the pointer.
+func (l *messageList) Dragged(e *fyne.DragEvent) {
+	const barWidth = 16
+	if !l.barDrag && e.Position.X < l.Size().Width-barWidth {
+		return
+	}
+	l.barDrag = true
+	share := min(max(e.Position.Y/max(l.Size().Height, 1), 0), 1)
+	if share == 1 && !l.newer {
+		l.follow()
+		return
+	}
+	l.jump(int(share * float32(len(l.rows)-1)))
+}
+
+// DragEnd implements fyne.Draggable.
+func (l *messageList) DragEnd() { l.barDrag = false }
+
+// Tapped implements fyne.Tappable.
+func (l *messageList) Tapped(e *fyne.PointEvent) {
+	if l.OnFocus != nil {
+		l.OnFocus()
+	}
+	if i := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].size > 0 && l.OnOpen != nil {
+		l.OnOpen(l.rows[i].key)
+	}
+}
+
+// TappedSecondary implements fyne.SecondaryTappable.
+func (l *messageList) TappedSecondary(e *fyne.PointEvent) {
+	if i := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].kind == rowMessage && l.OnMenu != nil {
+		l.OnMenu(l.rows[i].key, e.AbsolutePosition)
+	}
+}
+
+func (l *messageList) rowAt(at float32) int {
+	y := l.offset
+	for i := l.anchor; i < l.last; i++ {
+		y += l.height(i)
+		if at < y {
+			return i
+		}
+	}
+	return -1
+}
+
+// FocusGained implements fyne.Focusable.
+func (l *messageList) FocusGained() {}
+
+// FocusLost implements fyne.Focusable.
+func (l *messageList) FocusLost() {}
+
+// TypedRune implements fyne.Focusable.
+func (l *messageList) TypedRune(rune) {}
+
+// TypedKey implements fyne.Focusable: keys move the view.
+func (l *messageList) TypedKey(e *fyne.KeyEvent) {
+	const line = 40
+	page := l.Size().Height - line
+	switch e.Name {
+	case fyne.KeyUp:
+		l.scrollBy(line)
+	case fyne.KeyDown:
+		l.scrollBy(-line)
+	case fyne.KeyPageUp:
+		l.scrollBy(page)
+	case fyne.KeyPageDown:
+		l.scrollBy(-page)
+	case fyne.KeyHome:
+		l.jump(0)
+	case fyne.KeyEnd:
+		if !l.newer {
+			l.setStuck(true)
+			l.settle()
+			return
+		}
+		l.jump(len(l.rows) - 1)
+	}
+}
+
+// CreateRenderer implements fyne.Widget.
+func (l *messageList) CreateRenderer() fyne.WidgetRenderer { return &listRenderer{list: l} }
+
+type listRenderer struct {
+	list *messageList
+	size fyne.Size
+}
+
+func (r *listRenderer) Layout(size fyne.Size) {
+	l := r.list
+	l.content.Resize(size)
+	if size.Width != r.size.Width && len(l.rows) > 0 && r.size.Width > 0 && l.anchor < len(l.rows) {
+		// The first row in view keeps the share of it that is above the view.
+		before := l.shape(l.anchor).height
+		clear(l.shapes)
+		if before > 0 {
+			l.offset *= l.height(l.anchor) / before
+		}
+	}
+	r.size = size
+	l.settle()
+}
+
+func (r *listRenderer) MinSize() fyne.Size { return fyne.NewSize(200, 80) }
+
+func (r *listRenderer) Objects() []fyne.CanvasObject {
+	return []fyne.CanvasObject{r.list.content, r.list.bar}
+}
+
+// Refresh is called when the theme changes: everything is measured and drawn anew.
+func (r *listRenderer) Refresh() {
+	l := r.list
+	l.look++
+	l.metrics = metrics{}
+	clear(l.shapes)
+	l.settle()
+}
+
+func (r *listRenderer) Destroy() {}

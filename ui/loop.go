@@ -1,0 +1,312 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fyne.io/fyne/v2"
+
+	"tertulia/chat"
+)
+
+// Limits of the window's queues.
+const (
+	maxWants   = 64 // what the widgets asked of the loop
+	maxDrafts  = 64 // messages on their way to the node
+	maxActions = 16 // calls to the node under way
+)
+
+// Node is what the window needs of a node, in this process or another.
+type Node interface {
+	// View returns an immutable snapshot.
+	View(ctx context.Context) (chat.View, error)
+	// Changes returns a one-slot channel that says "something changed"; it is
+	// closed when ctx ends.
+	Changes(ctx context.Context) <-chan struct{}
+	Page(ctx context.Context, q chat.PageQuery) (chat.Page, error)
+	Send(ctx context.Context, d chat.Draft) (chat.Sent, error)
+	SetUsername(ctx context.Context, name string) error
+	CreateRoom(ctx context.Context, name string, order chat.Order) (chat.Room, error)
+	JoinRoom(ctx context.Context, invite string) (chat.Room, error)
+	Invite(ctx context.Context, o chat.InviteOptions) (string, error)
+	Members(ctx context.Context, room string) ([]chat.Member, error)
+	LeaveRoom(ctx context.Context, room string) error
+	MarkRead(ctx context.Context, room, position string) error
+}
+
+// state is a snapshot the loop hands to the widgets; nobody changes it later.
+type state struct {
+	view         chat.View
+	room         string // id of the open room, "" = none
+	rows         []row
+	messages     []chat.Message
+	older, newer bool
+	newest       int // when it differs from that of the state before, go to the end
+}
+
+// openRoom is the open room as the view has it.
+func (s *state) openRoom() (chat.Room, bool) {
+	for i := range s.view.Rooms {
+		if s.view.Rooms[i].ID == s.room {
+			return s.view.Rooms[i], true
+		}
+	}
+	return chat.Room{}, false
+}
+
+// want is something the widgets ask of the loop.
+type want struct {
+	kind wantKind
+	room string // wantRoom
+}
+
+type wantKind int
+
+const (
+	wantRoom wantKind = iota
+	wantOlder
+	wantNewer
+	wantNewest
+	wantLook // the person looks at the room again
+)
+
+// loop carries snapshots from the node to the widgets and calls the other way.
+// run's goroutine owns everything above wants.
+type loop struct {
+	node Node
+	feed feed
+	view chat.View
+	read map[string]string // by room, the position last marked as read
+
+	wants     chan want
+	drafts    chan chat.Draft
+	actions   chan func(context.Context)
+	following atomic.Bool            // the list is at its end and follows
+	seen      atomic.Bool            // the window has the focus
+	at        atomic.Pointer[string] // id of the message at the top of the view
+
+	latest  atomic.Pointer[state]
+	pending atomic.Bool // a post is under way
+	post    func(func())
+	now     func() time.Time
+	show    func(*state)
+	failed  func(error)
+	unsent  func(chat.Draft, error)
+}
+
+func newLoop(node Node) *loop {
+	l := &loop{
+		node:    node,
+		feed:    feed{node: node},
+		read:    map[string]string{},
+		wants:   make(chan want, maxWants),
+		drafts:  make(chan chat.Draft, maxDrafts),
+		actions: make(chan func(context.Context), maxActions),
+		post:    fyne.Do,
+		now:     time.Now,
+	}
+	l.following.Store(true)
+	l.seen.Store(true)
+	l.at.Store(new(string))
+	return l
+}
+
+// run serves until ctx ends, then waits for the calls under way and returns nil.
+func (l *loop) run(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() { l.sendDrafts(ctx) })
+	slots := make(chan struct{}, maxActions)
+	changes := l.node.Changes(ctx)
+	l.report(ctx, l.refresh(ctx))
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-changes:
+			if !ok {
+				<-ctx.Done()
+				return nil
+			}
+			err = l.refresh(ctx)
+		case w := <-l.wants:
+			err = l.serve(ctx, w)
+		case act := <-l.actions:
+			select {
+			case slots <- struct{}{}:
+				group.Go(func() {
+					act(ctx)
+					<-slots
+				})
+			default:
+				err = busy()
+			}
+		}
+		l.report(ctx, err)
+	}
+}
+
+// sendDrafts hands messages to the node one after the other, in the order they
+// were written.
+func (l *loop) sendDrafts(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-l.drafts:
+			if _, err := l.node.Send(ctx, d); err != nil && ctx.Err() == nil {
+				l.post(func() { l.unsent(d, err) })
+			}
+		}
+	}
+}
+
+func (l *loop) refresh(ctx context.Context) error {
+	v, err := l.node.View(ctx)
+	if err != nil {
+		return err
+	}
+	l.view = v
+	err = l.choose(ctx)
+	if err == nil {
+		err = l.feed.reload(ctx, l.following.Load(), *l.at.Load())
+	}
+	l.hand(ctx)
+	return err
+}
+
+// choose opens the first room when none is open, or the open one is gone.
+func (l *loop) choose(ctx context.Context) error {
+	for i := range l.view.Rooms {
+		if l.view.Rooms[i].ID == l.feed.room {
+			return nil
+		}
+	}
+	next := ""
+	if len(l.view.Rooms) > 0 {
+		next = l.view.Rooms[0].ID
+	}
+	if next == l.feed.room {
+		return nil
+	}
+	return l.feed.open(ctx, next)
+}
+
+func (l *loop) serve(ctx context.Context, w want) error {
+	var err error
+	switch w.kind {
+	case wantRoom:
+		err = l.serveRoom(ctx, w.room)
+	case wantOlder:
+		err = l.feed.loadOlder(ctx, *l.at.Load())
+	case wantNewer:
+		err = l.feed.loadNewer(ctx, *l.at.Load())
+	case wantNewest:
+		err = l.feed.loadNewest(ctx)
+	case wantLook:
+	}
+	l.hand(ctx)
+	return err
+}
+
+// serveRoom opens a room, which may be younger than the last view.
+func (l *loop) serveRoom(ctx context.Context, room string) error {
+	v, err := l.node.View(ctx)
+	if err != nil {
+		return err
+	}
+	l.view = v
+	if room == l.feed.room {
+		return nil
+	}
+	l.following.Store(true)
+	return l.feed.open(ctx, room)
+}
+
+// hand gives the widgets a snapshot. Snapshots that come faster than the
+// window draws replace one another: at most one post is under way.
+func (l *loop) hand(ctx context.Context) {
+	l.markRead(ctx)
+	f := &l.feed
+	l.latest.Store(&state{
+		view: l.view, room: f.room, rows: rowsOf(f.messages, l.now()), messages: f.messages,
+		older: f.older, newer: f.newer, newest: f.newest,
+	})
+	if l.pending.Swap(true) {
+		return
+	}
+	l.post(func() {
+		l.pending.Store(false)
+		l.show(l.latest.Load())
+	})
+}
+
+// markRead tells the node what the person has before the eyes.
+func (l *loop) markRead(ctx context.Context) {
+	f := &l.feed
+	if len(f.messages) == 0 || f.newer || !l.following.Load() || !l.seen.Load() {
+		return
+	}
+	last := f.messages[len(f.messages)-1].Position
+	if last <= l.read[f.room] {
+		return
+	}
+	if err := l.node.MarkRead(ctx, f.room, last); err != nil {
+		slog.Warn("room not marked as read", "room", f.room, "error", err)
+		return
+	}
+	l.read[f.room] = last
+}
+
+func (l *loop) report(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	slog.Warn("window could not be brought up to date", "error", err)
+	l.post(func() { l.failed(err) })
+}
+
+// ask is for the widgets; it never blocks. A want that finds the queue full is
+// dropped: the list asks again when it next moves.
+func (l *loop) ask(w want) {
+	select {
+	case l.wants <- w:
+	default:
+	}
+}
+
+// act calls the node off the widgets' goroutine. done, where it is not nil,
+// runs on theirs.
+func (l *loop) act(call func(context.Context) error, done func(error)) {
+	a := func(ctx context.Context) {
+		err := call(ctx)
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return
+		}
+		l.post(func() { done(err) })
+	}
+	select {
+	case l.actions <- a:
+	default:
+		done(busy())
+	}
+}
+
+// say queues a message; false when the queue is full.
+func (l *loop) say(d chat.Draft) bool {
+	select {
+	case l.drafts <- d:
+		return true
+	default:
+		return false
+	}
+}
+
+func busy() error {
+	return chat.Errorf(chat.CodeBusy, "%s", tr(textBusy)).WithHint("%s", tr(textBusyHint))
+}

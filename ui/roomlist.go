@@ -1,0 +1,195 @@
+package ui
+
+import (
+	"image/color"
+	"slices"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"tertulia/chat"
+)
+
+// roomList is the left side: the rooms, and the state of the network in words.
+type roomList struct {
+	OnOpen func(room string) // id
+	OnNew  func()
+	OnJoin func()
+
+	root    *fyne.Container
+	list    *widget.List
+	network *networkLine
+	empty   *fyne.Container
+	rooms   []chat.Room
+	open    string
+	setting bool // a selection made by set, not by the person
+}
+
+func newRoomList() *roomList {
+	l := &roomList{network: newNetworkLine()}
+	l.list = widget.NewList(
+		func() int { return len(l.rooms) },
+		func() fyne.CanvasObject { return newRoomCell() },
+		func(i widget.ListItemID, o fyne.CanvasObject) { o.(*roomCell).set(l.rooms[i], l.rooms[i].ID == l.open) },
+	)
+	l.list.HideSeparators = true
+	l.list.OnSelected = func(i widget.ListItemID) {
+		if !l.setting && i < len(l.rooms) {
+			l.OnOpen(l.rooms[i].ID)
+		}
+	}
+	create := widget.NewButtonWithIcon("", theme.ContentAddIcon(), func() { l.OnNew() })
+	create.Importance = widget.LowImportance
+	join := widget.NewButtonWithIcon(tr(textJoinRoom), theme.LoginIcon(), func() { l.OnJoin() })
+	title := paragraph(tr(textRooms), theme.SizeNameSubHeadingText, theme.ColorNameForeground, true)
+	title.Wrapping = fyne.TextWrapOff
+	top := padded(9, 9, padEdge-8, 8, container.NewHBox(title, layout.NewSpacer(), container.NewCenter(create)))
+	bottom := column(0, padded(6, 6, padEdge-4, padEdge-4, join), widget.NewSeparator(), l.network.root)
+	none := paragraph(tr(textNoRoomsYet), theme.SizeNameText, colorMuted, false)
+	l.empty = container.NewVBox(padded(0, 0, padEdge-8, 8, none))
+	l.root = container.NewStack(newGround(colorSidebar, 0),
+		container.NewBorder(nil, nil, nil, widget.NewSeparator(),
+			container.NewBorder(top, bottom, nil, nil, l.empty, padded(0, 0, 6, 6, l.list))))
+	return l
+}
+
+func (l *roomList) set(v chat.View, open string) {
+	l.network.set(v)
+	if slices.Equal(l.rooms, v.Rooms) && l.open == open {
+		return
+	}
+	l.rooms, l.open = v.Rooms, open
+	if len(l.rooms) == 0 {
+		l.empty.Show()
+	} else {
+		l.empty.Hide()
+	}
+	l.list.Refresh()
+	l.setting = true
+	defer func() { l.setting = false }()
+	l.list.UnselectAll()
+	for i := range l.rooms {
+		if l.rooms[i].ID == open {
+			l.list.Select(i)
+		}
+	}
+}
+
+// roomCell is one room of the list.
+type roomCell struct {
+	paint
+	room chat.Room
+	open bool
+}
+
+func newRoomCell() *roomCell {
+	c := &roomCell{}
+	c.min = fyne.NewSize(180, 60)
+	c.place = c.draw
+	c.ExtendBaseWidget(c)
+	return c
+}
+
+func (c *roomCell) set(r chat.Room, open bool) {
+	c.room, c.open = r, open
+	c.Refresh()
+}
+
+func (c *roomCell) draw(size fyne.Size) []fyne.CanvasObject {
+	r := &c.room
+	var objects []fyne.CanvasObject
+	add := func(t *canvas.Text, x, y float32) fyne.Size {
+		m := t.MinSize()
+		objects = append(objects, put(t, x, y, m.Width, m.Height))
+		return m
+	}
+	objects = append(objects, put(canvas.NewCircle(avatarColor(r.ID)), 6, (size.Height-sizeAvatarRoom)/2, sizeAvatarRoom, sizeAvatarRoom))
+	letter := write(newText(17), initials(r.Name), onAvatar)
+	letter.TextStyle.Bold = true
+	m := letter.MinSize()
+	add(letter, 6+(sizeAvatarRoom-m.Width)/2, (size.Height-m.Height)/2)
+
+	const left, right, upper, lower = 6 + sizeAvatarRoom + 12, 8, 10, 31
+	when := ""
+	if r.Last != nil {
+		when = textOfMoment(r.Last.Time.Local(), time.Now())
+	}
+	clock := write(newText(textSizeTiny), when, theme.Color(colorMuted))
+	w := clock.MinSize().Width
+	add(clock, size.Width-right-w, upper+2)
+	name := newText(textSizeBody)
+	name.TextStyle.Bold = true
+	add(write(name, fitLine(visibleLine(r.Name), size.Width-left-right-w-8, textSizeBody, true), theme.Color(colorText)), left, upper)
+
+	room := size.Width - left - right
+	if r.Unread > 0 {
+		badge := write(newText(textSizeTiny), count(uint64(r.Unread)), theme.Color(theme.ColorNameForegroundOnPrimary))
+		badge.TextStyle.Bold = true
+		b := badge.MinSize()
+		pill := canvas.NewRectangle(theme.Color(colorBadge))
+		wide := max(b.Width+12, b.Height+4)
+		pill.CornerRadius = (b.Height + 4) / 2
+		objects = append(objects, put(pill, size.Width-right-wide, lower, wide, b.Height+4))
+		add(badge, size.Width-right-wide+(wide-b.Width)/2, lower+2)
+		room -= wide + 8
+	}
+	text, ink := roomPreview(r)
+	add(write(newText(textSizeSmall), fitLine(text, room, textSizeSmall, false), ink), left, lower+1)
+	return objects
+}
+
+func roomPreview(r *chat.Room) (string, color.Color) {
+	switch r.State {
+	case chat.Joining:
+		return joiningText(r), theme.Color(colorOffline)
+	case chat.Failed:
+		return withReason(tr(textJoinFailed), r.Reason), theme.Color(theme.ColorNameError)
+	case chat.Joined:
+	}
+	if r.Last == nil {
+		return textOfMembers(r.Members), theme.Color(colorMuted)
+	}
+	return preview(r.Last), theme.Color(colorMuted)
+}
+
+// networkLine is the connection state in words, after a dot in its colour.
+type networkLine struct {
+	root fyne.CanvasObject
+	dot  *ground
+	text *widget.RichText
+	last string
+}
+
+func newNetworkLine() *networkLine {
+	n := &networkLine{dot: newGround(colorOffline, 4), text: paragraph("", theme.SizeNameCaptionText, colorMuted, false)}
+	dot := container.New(layout.NewGridWrapLayout(fyne.NewSize(8, 8)), n.dot)
+	n.root = padded(2, 2, padEdge, 4, container.NewBorder(nil, nil, container.NewCenter(dot), nil, n.text))
+	return n
+}
+
+func (n *networkLine) set(v chat.View) {
+	text, dot := visibleLine(v.Network), colorOffline
+	if text == "" {
+		text = tr(textConnecting)
+	}
+	for _, p := range v.Peers {
+		if p.State == chat.PeerConnected {
+			dot = colorOnline
+		}
+	}
+	if !v.Healthy {
+		text, dot = tr(textDiskTrouble), theme.ColorNameError
+	}
+	if text == n.last && n.dot.name == dot {
+		return
+	}
+	n.last, n.dot.name = text, dot
+	n.dot.Refresh()
+	n.text.Segments[0].(*widget.TextSegment).Text = text
+	n.text.Refresh()
+}

@@ -1,0 +1,283 @@
+package ui
+
+import (
+	"image/color"
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/theme"
+)
+
+// shape is what a row measures at one width.
+type shape struct {
+	row    row
+	lines  []string
+	height float32
+	bubble fyne.Size     // of a message
+	top    fyne.Position // of the bubble
+	inline bool          // the clock stands on the last line of text
+}
+
+// metrics are the heights of one line of each text size.
+type metrics struct{ body, small, tiny float32 }
+
+func measureMetrics() metrics {
+	h := func(size float32) float32 { return fyne.MeasureText("Ég", size, fyne.TextStyle{}).Height }
+	return metrics{body: h(textSizeBody), small: h(textSizeSmall), tiny: h(textSizeTiny)}
+}
+
+const (
+	clockGap   float32 = 10 // text to clock
+	clockMark  float32 = 10 // the mark of a message whose place is not final
+	bubbleLeft         = padEdge + sizeAvatar + 8
+)
+
+// shapeOf measures r in a list of the given width.
+func shapeOf(r row, width float32, m metrics) shape {
+	s := shape{row: r}
+	switch r.kind {
+	case rowDay:
+		s.lines = []string{r.text}
+		s.height = m.tiny + 8 + 2*padGroup
+		return s
+	case rowSystem:
+		s.lines, _ = wrap(r.text, max(width-4*padEdge, 40), textSizeSmall)
+		s.height = float32(len(s.lines))*m.small + padGroup
+		return s
+	case rowMessage:
+	}
+	text := r.text
+	if r.note != "" {
+		text = r.note
+	}
+	room := min(width-bubbleLeft-padEdge-48, maxBubbleWidth) - 2*padBubbleSide
+	room = max(room, 60)
+	var widest float32
+	s.lines, widest = wrap(text, room, textSizeBody)
+	if r.size > 0 {
+		more := tr(textShowAll, args{"Size": textOfSize(r.size)})
+		s.lines = append(s.lines, more)
+		widest = max(widest, textWidth(more, textSizeBody, fyne.TextStyle{}))
+	}
+	clock := clockGap + textWidth(r.clock, textSizeTiny, fyne.TextStyle{})
+	if r.tent {
+		clock += clockMark + 4
+	}
+	end := textWidth(s.lines[len(s.lines)-1], textSizeBody, fyne.TextStyle{}) + clock
+	s.inline = end <= room
+	if s.inline {
+		widest = max(widest, end)
+	}
+	widest = max(widest, clock)
+	s.bubble.Height = 2*padBubbleTop + float32(len(s.lines))*m.body
+	if !s.inline {
+		s.bubble.Height += m.tiny
+	}
+	if r.first && !r.mine {
+		s.bubble.Height += m.small + 2
+		widest = max(widest, min(textWidth(r.name, textSizeSmall, fyne.TextStyle{Bold: true}), room))
+	}
+	s.bubble.Width = widest + 2*padBubbleSide
+	s.top.Y = padRow
+	if r.first {
+		s.top.Y = padGroup
+	}
+	s.top.X = bubbleLeft
+	if r.mine {
+		s.top.X = width - padEdge - s.bubble.Width
+	}
+	s.height = s.top.Y + s.bubble.Height
+	return s
+}
+
+// rowView draws one row. Views are recycled: bind makes one show another row.
+type rowView struct {
+	root   *fyne.Container
+	ground *canvas.Rectangle
+	name   *canvas.Text
+	clock  *canvas.Text
+	mark   [3]fyne.CanvasObject // a small clock
+	face   *canvas.Circle
+	letter *canvas.Text
+	lines  []*canvas.Text
+
+	row   row
+	width float32
+	look  int // the list's look this view was bound under
+}
+
+func newRowView() *rowView {
+	v := &rowView{
+		root:   bare(),
+		ground: canvas.NewRectangle(color.Transparent),
+		name:   newText(textSizeSmall),
+		clock:  newText(textSizeTiny),
+		face:   canvas.NewCircle(color.Transparent),
+		letter: newText(15),
+	}
+	v.name.TextStyle.Bold = true
+	v.letter.TextStyle.Bold = true
+	circle := canvas.NewCircle(color.Transparent)
+	circle.StrokeWidth = 1
+	v.mark = [3]fyne.CanvasObject{circle, canvas.NewLine(color.Black), canvas.NewLine(color.Black)}
+	return v
+}
+
+// bare is a container that lays nothing out.
+func bare(objects ...fyne.CanvasObject) *fyne.Container {
+	return &fyne.Container{Objects: objects}
+}
+
+func newText(size float32) *canvas.Text {
+	t := canvas.NewText("", color.Black)
+	t.TextSize = size
+	return t
+}
+
+// bind makes v show a row measured as s.
+func (v *rowView) bind(s shape, width float32, m metrics) {
+	v.row, v.width = s.row, width
+	v.root.Objects = v.root.Objects[:0]
+	v.root.Resize(fyne.NewSize(width, s.height))
+	switch s.row.kind {
+	case rowDay:
+		v.bindDay(s, width, m)
+	case rowSystem:
+		v.bindSystem(s, width, m)
+	case rowMessage:
+		v.bindMessage(s, m)
+	}
+}
+
+func (v *rowView) bindDay(s shape, width float32, m metrics) {
+	w := textWidth(s.row.text, textSizeTiny, fyne.TextStyle{Bold: true}) + 24
+	v.fill(v.ground, theme.Color(colorDay), m.tiny+8, false, false)
+	v.ground.Shadow = canvas.Shadow{}
+	v.show(v.ground, (width-w)/2, padGroup, w, m.tiny+8)
+	t := v.line(0, s.row.text, textSizeTiny, theme.Color(colorDayText))
+	t.TextStyle = fyne.TextStyle{Bold: true}
+	v.show(t, (width-w)/2+12, padGroup+4, w-24, m.tiny)
+}
+
+func (v *rowView) bindSystem(s shape, width float32, m metrics) {
+	for i, text := range s.lines {
+		t := v.line(i, text, textSizeSmall, theme.Color(colorMuted))
+		w := textWidth(text, textSizeSmall, fyne.TextStyle{})
+		v.show(t, (width-w)/2, padGroup/2+float32(i)*m.small, w, m.small)
+	}
+}
+
+func (v *rowView) bindMessage(s shape, m metrics) {
+	r := &s.row
+	ground, ink := colorBubble, colorText
+	if r.mine {
+		ground = colorBubbleMine
+	}
+	if r.tent || r.note != "" {
+		ink = colorTentative
+	}
+	v.fill(v.ground, theme.Color(ground), 2*radiusBubble, r.last && !r.mine, r.last && r.mine)
+	v.ground.Shadow = canvas.Shadow{Color: theme.Color(colorShade), BlurRadius: 2, Offset: fyne.NewPos(0, 1)}
+	v.show(v.ground, s.top.X, s.top.Y, s.bubble.Width, s.bubble.Height)
+
+	x, y := s.top.X+padBubbleSide, s.top.Y+padBubbleTop
+	if r.first && !r.mine {
+		v.name.Text, v.name.Color = fitLine(r.name, s.bubble.Width-2*padBubbleSide, textSizeSmall, true), authorColor(r.who)
+		v.name.Refresh()
+		v.show(v.name, x, y, s.bubble.Width-2*padBubbleSide, m.small)
+		y += m.small + 2
+	}
+	for i, text := range s.lines {
+		c := theme.Color(ink)
+		if r.size > 0 && i == len(s.lines)-1 {
+			c = theme.Color(theme.ColorNameHyperlink)
+		}
+		t := v.line(i, text, textSizeBody, c)
+		t.TextStyle = fyne.TextStyle{Italic: r.note != ""}
+		v.show(t, x, y, s.bubble.Width-2*padBubbleSide, m.body)
+		y += m.body
+	}
+	v.bindClock(s, m)
+	if r.last && !r.mine {
+		v.bindFace(s)
+	}
+}
+
+func (v *rowView) bindClock(s shape, m metrics) {
+	muted := theme.Color(colorMuted)
+	w := textWidth(s.row.clock, textSizeTiny, fyne.TextStyle{})
+	right := s.top.X + s.bubble.Width - padBubbleSide + 2
+	y := s.top.Y + s.bubble.Height - m.tiny - padBubbleTop + 3
+	if s.row.tent {
+		right -= clockMark + 4
+	}
+	v.clock.Text, v.clock.Color = s.row.clock, muted
+	v.clock.Refresh()
+	v.show(v.clock, right-w, y, w, m.tiny)
+	if !s.row.tent {
+		return
+	}
+	x, y := right+4, y+(m.tiny-clockMark)/2
+	circle, hour, minute := v.mark[0].(*canvas.Circle), v.mark[1].(*canvas.Line), v.mark[2].(*canvas.Line)
+	circle.StrokeColor, hour.StrokeColor, minute.StrokeColor = muted, muted, muted
+	v.show(circle, x, y, clockMark, clockMark)
+	middle := fyne.NewPos(x+clockMark/2, y+clockMark/2)
+	hour.Position1, hour.Position2 = middle, middle.AddXY(0, -3)
+	minute.Position1, minute.Position2 = middle, middle.AddXY(2.5, 0)
+	v.root.Objects = append(v.root.Objects, hour, minute)
+	circle.Refresh()
+	hour.Refresh()
+	minute.Refresh()
+}
+
+func (v *rowView) bindFace(s shape) {
+	v.face.FillColor = avatarColor(s.row.who)
+	v.face.Refresh()
+	y := s.height - sizeAvatar
+	v.show(v.face, padEdge, y, sizeAvatar, sizeAvatar)
+	v.letter.Text, v.letter.Color = initials(s.row.name), onAvatar
+	v.letter.Refresh()
+	size := v.letter.MinSize()
+	v.show(v.letter, padEdge+(sizeAvatar-size.Width)/2, y+(sizeAvatar-size.Height)/2, size.Width, size.Height)
+}
+
+// fill rounds r; a corner that points at the author stays sharp.
+func (v *rowView) fill(r *canvas.Rectangle, c color.Color, diameter float32, left, right bool) {
+	r.FillColor = c
+	r.CornerRadius = diameter / 2
+	r.BottomLeftCornerRadius, r.BottomRightCornerRadius = 0, 0
+	if left {
+		r.BottomLeftCornerRadius = radiusCorner
+	}
+	if right {
+		r.BottomRightCornerRadius = radiusCorner
+	}
+	r.Refresh()
+}
+
+func (v *rowView) line(i int, text string, size float32, c color.Color) *canvas.Text {
+	for len(v.lines) <= i {
+		v.lines = append(v.lines, newText(size))
+	}
+	t := v.lines[i]
+	t.Text, t.TextSize, t.Color, t.TextStyle = text, size, c, fyne.TextStyle{}
+	t.Refresh()
+	return t
+}
+
+func (v *rowView) show(o fyne.CanvasObject, x, y, w, h float32) {
+	o.Resize(fyne.NewSize(w, h))
+	o.Move(fyne.NewPos(x, y))
+	v.root.Objects = append(v.root.Objects, o)
+}
+
+// fitLine cuts s to width, with an ellipsis where something is missing.
+func fitLine(s string, width, size float32, bold bool) string {
+	style := fyne.TextStyle{Bold: bold}
+	if textWidth(s, size, style) <= width {
+		return s
+	}
+	n := fit(s, width-textWidth("…", size, style)-2, size)
+	return strings.TrimRight(s[:n], " ") + "…"
+}

@@ -1,0 +1,168 @@
+package ui
+
+import (
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/theme"
+
+	"tertulia/chat"
+)
+
+// talk is a room as people use it.
+func talk() []chat.Message {
+	says := []struct{ who, text string }{
+		{"Bob", "Morning! Did anybody bring the second volume?"},
+		{"Bob", "I only have the first, and the shop was closed."},
+		{"Ana", "I have it here. Shall we start with the chapter about the harbour? It explains half of what comes later."},
+		{"Carla", "Yes please.\nAnd somebody has to explain the ending to me."},
+		{"Émile", strings.Repeat("It is a long story, and it is told twice; once by the captain and once by the boy. ", 4)},
+		{"Ana", "Both are right."},
+		{"Ana", "See you at eight then, the usual table."},
+		{"Bob", "👍 https://example.org/a/very/long/link/that/does/not/break/anywhere/but/has/to/fit/in/here/anyway"},
+		{"Carla", ""},
+		{"Dan", "Hello everybody"},
+		{"Ana", "Welcome, Dan!"},
+	}
+	now := time.Now().Truncate(24 * time.Hour).Add(-3 * time.Hour)
+	out := make([]chat.Message, 0, len(says)+2)
+	for i, s := range says {
+		m := message(i, s.who)
+		m.Text, m.Mine = s.text, s.who == "Ana"
+		m.Time = now.Add(time.Duration(i) * 100 * time.Second)
+		if i > 5 {
+			m.Time = m.Time.Add(24 * time.Hour)
+		}
+		if i < 4 {
+			m.State = chat.Final
+		}
+		m.Unreadable = s.text == ""
+		if s.who == "Dan" && i == 9 {
+			joined := m
+			joined.Kind, joined.ID, joined.Position = chat.KindJoined, "joined", m.Position[:11]+"-"
+			out = append(out, joined)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func furnish(n *fakeNode) {
+	n.view.Username = "Ana"
+	n.view.Peers = []chat.Peer{{Name: "n2", State: chat.PeerConnected}}
+	n.view.Rooms = []chat.Room{
+		{ID: "a", Name: "Book circle", Order: chat.Lamport, State: chat.Joined, Members: 4, Online: 3},
+		{ID: "b", Name: "Garden", Order: chat.Leader, State: chat.Joined, Members: 2, Online: 1, Unread: 3},
+		{ID: "c", Name: "Sunday walk", Order: chat.Lamport, State: chat.Joining, Progress: chat.Progress{Have: 1200, Want: 10000}},
+		{ID: "d", Name: "Old invite", Order: chat.Lamport, State: chat.Failed, Reason: "the invite ran out"},
+		{ID: "e", Name: "émigrés", Order: chat.Lamport, State: chat.Joined, Members: 1, Online: 1},
+	}
+	n.messages["a"] = talk()
+	n.messages["b"] = messages(40)
+}
+
+type fixedVariant struct {
+	fyne.Theme
+	variant fyne.ThemeVariant
+}
+
+func (f fixedVariant) Color(name fyne.ThemeColorName, _ fyne.ThemeVariant) color.Color {
+	return f.Theme.Color(name, f.variant)
+}
+
+// TestPictures draws the window, light and dark. With TERTULIA_SHOTS=DIR it
+// leaves the pictures there.
+func TestPictures(t *testing.T) {
+	for name, variant := range map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark} {
+		t.Run(name, func(t *testing.T) {
+			n := newFakeNode()
+			s := newStage(t, n)
+			s.win.app.Settings().SetTheme(fixedVariant{NewTheme(), variant})
+			s.until("the name's step", s.win.onboarding.root.Visible)
+			s.picture(name + "-1-name")
+			n.view.Username = "Ana"
+			n.signal()
+			s.until("the room's step", s.win.onboarding.starting.Visible)
+			s.picture(name + "-2-start")
+			furnish(n)
+			n.signal()
+			s.until("the talk", func() bool { return len(s.win.shown.messages) == len(talk()) })
+			s.picture(name + "-3-talk")
+			s.win.notice.say("Not sent yet.", "It goes out when a peer is back.")
+			s.win.composer.SetText("A first line\nand a second one that somebody is still writing, so that the composer has to grow a little and wrap this text")
+			s.picture(name + "-4-notice")
+			s.win.notice.root.Hide()
+			s.win.askNewRoom()
+			s.picture(name + "-5-new")
+			s.closeSheets()
+			s.win.showInvite()
+			s.until("the invite", func() bool { return len(s.win.win.Canvas().Overlays().List()) > 0 })
+			s.picture(name + "-6-invite")
+			s.closeSheets()
+			s.win.showMembers()
+			s.until("the members", func() bool { return len(s.win.win.Canvas().Overlays().List()) > 0 })
+			s.picture(name + "-7-members")
+			s.closeSheets()
+			s.win.openRoom("b")
+			s.until("the other room", func() bool { return s.win.shown.room == "b" && len(s.win.shown.messages) > 0 })
+			s.win.list.scrollBy(700)
+			s.picture(name + "-8-history")
+			s.win.openRoom("c")
+			s.until("the third room", func() bool { return s.win.shown.room == "c" })
+			s.picture(name + "-9-joining")
+		})
+	}
+}
+
+func (s *stage) closeSheets() {
+	for _, o := range s.win.win.Canvas().Overlays().List() {
+		o.Hide()
+	}
+}
+
+// picture fails when nothing is drawn.
+func (s *stage) picture(name string) {
+	s.t.Helper()
+	img := s.win.win.Canvas().Capture()
+	seen := map[any]bool{}
+	for y := 0; y < img.Bounds().Dy(); y += 3 {
+		for x := 0; x < img.Bounds().Dx(); x += 3 {
+			seen[img.At(x, y)] = true
+		}
+	}
+	if len(seen) < 20 {
+		s.t.Errorf("%s: only %d colours are drawn", name, len(seen))
+	}
+	dir := os.Getenv("TERTULIA_SHOTS")
+	if dir == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(dir, name+".png"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // a picture for people
+	if err := png.Encode(f, img); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestIconCanBeDrawn(t *testing.T) {
+	test.NewTempApp(t)
+	picture := canvas.NewImageFromResource(appIcon())
+	win := test.NewTempWindow(t, picture)
+	win.SetPadded(false)
+	win.Resize(fyne.NewSize(512, 512))
+	img := win.Canvas().Capture()
+	if r, g, b, _ := img.At(256, 172).RGBA(); r>>8 != 0xd9 || g>>8 != 0x67 || b>>8 != 0x3d {
+		t.Errorf("the uppermost head is drawn in %x %x %x", r>>8, g>>8, b>>8)
+	}
+}

@@ -1,0 +1,161 @@
+package ui
+
+import (
+	"embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"fyne.io/fyne/v2/lang"
+)
+
+// The English text is both what is shown and the key under which
+// translations/LANGUAGE.json holds another language. Plural forms are in the
+// file of every language, English included.
+const (
+	textAppName = "Tertulia"
+
+	textWelcome      = "Welcome to Tertulia"
+	textWelcomeAbout = "Conversations that live on the computers of those who take part. There is no server and no account."
+	textYourName     = "Your name"
+	textNameHint     = "How the others will see you"
+	textContinue     = "Continue"
+	textGreeting     = "Hello, {{.Name}}"
+	textFirstRoom    = "Start a conversation and invite others, or join one with an invite that somebody sent you."
+	textOr           = "or"
+
+	textNewRoom       = "New conversation"
+	textStartRoom     = "Start a conversation"
+	textRoomName      = "Name of the conversation"
+	textRoomNameHint  = "Friday evening"
+	textStart         = "Start"
+	textJoinRoom      = "Join with an invite"
+	textJoin          = "Join"
+	textInvite        = "Invite"
+	textInviteHint    = "tertulia:…"
+	textInviteAbout   = "Send this link to those who should take part. Whoever has it can join."
+	textCopy          = "Copy"
+	textCopyLink      = "Copy link"
+	textCopied        = "Copied."
+	textClose         = "Close"
+	textCancel        = "Cancel"
+	textOrderLabel    = "Order of messages"
+	textOrderLamport  = "No leader"
+	textOrderLeader   = "Elected leader"
+	textOrderAbout    = "Without a leader every member has the same say. With one, messages become final faster in large groups."
+	textLeave         = "Leave the conversation"
+	textLeaveSure     = "You will no longer receive messages of “{{.Room}}”. What you have stays on this computer."
+	textLeaveConfirm  = "Leave"
+	textMembers       = "Members"
+	textMemberYou     = "this computer"
+	textMemberCreator = "started the conversation"
+
+	textRooms       = "Conversations"
+	textNoRoomsYet  = "No conversation yet"
+	textNoRoomOpen  = "Choose a conversation on the left, or start one."
+	textNoMessages  = "No messages yet. Say something."
+	textWrite       = "Write a message"
+	textSend        = "Send"
+	textNewMessages = "Newest messages"
+	textYou         = "You"
+
+	textOnline      = "{{.Count}} online"
+	textFetching    = "Fetching history {{.Have}} of {{.Want}}"
+	textJoining     = "Joining"
+	textJoinFailed  = "Could not join"
+	textConnecting  = "Starting…"
+	textDiskTrouble = "The disk does not take writes. Free some space; nothing sent so far is lost."
+
+	textUnreadable  = "Not readable yet: its key has not arrived."
+	textUnknown     = "Needs a newer version."
+	textJoinedRoom  = "{{.Name}} joined"
+	textLeftRoom    = "{{.Name}} left"
+	textRenamedSelf = "{{.Name}} took this name"
+	textOrderingSet = "The order of messages was switched"
+	textShowAll     = "Show the whole message ({{.Size}})"
+	textSelect      = "Select text…"
+	textMessage     = "Message"
+
+	textToday     = "Today"
+	textYesterday = "Yesterday"
+
+	textTooLong      = "This message is too long."
+	textTooLongHint  = "Up to {{.Size}} fit in one message. Split it in two."
+	textBusy         = "Too many things are under way."
+	textBusyHint     = "Wait a moment, then try again."
+	textFailed       = "That did not work."
+	textFailedHint   = "The log says more."
+	textNameNeeded   = "Enter a name of 1 to {{.Max}} characters."
+	textInviteNeeded = "Paste the invite here first."
+)
+
+// Keys of texts with plural forms; the fallbacks serve when no language file
+// has them.
+const (
+	pluralMembers         = "members"
+	pluralMembersFallback = "{{.Count}} members"
+)
+
+//go:embed translations
+var translations embed.FS
+
+// loadTranslations makes the toolkit know our languages. The language shown is
+// the system's, English where there is none of ours.
+func loadTranslations() error {
+	if err := lang.AddTranslationsFS(translations, "translations"); err != nil {
+		return fmt.Errorf("ui: load translations: %w", err)
+	}
+	return nil
+}
+
+type args map[string]any
+
+func tr(text string, data ...any) string { return lang.X(text, text, data...) }
+
+func textOfMembers(n int) string {
+	return lang.XN(pluralMembers, pluralMembersFallback, n, args{"Count": count(uint64(n))})
+}
+
+// count writes n with a comma between thousands.
+func count(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func textOfSize(bytes int) string { return count(uint64((bytes+1023)/1024)) + " KB" }
+
+func textOfClock(t time.Time) string { return t.Format("15:04") }
+
+// textOfDay names the day of t as seen from now.
+func textOfDay(t, now time.Time) string {
+	switch dayOf(t) {
+	case dayOf(now):
+		return tr(textToday)
+	case dayOf(now.AddDate(0, 0, -1)):
+		return tr(textYesterday)
+	}
+	day := tr(t.Weekday().String()) + ", " + strconv.Itoa(t.Day()) + " " + tr(t.Month().String())
+	if t.Year() != now.Year() {
+		day += " " + strconv.Itoa(t.Year())
+	}
+	return day
+}
+
+// textOfMoment is short: the clock today, the weekday within a week, else the date.
+func textOfMoment(t, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return ""
+	case dayOf(t) == dayOf(now):
+		return textOfClock(t)
+	case t.After(now.AddDate(0, 0, -6)) && t.Before(now):
+		return string([]rune(tr(t.Weekday().String()))[:3])
+	}
+	return t.Format("02/01/06")
+}
+
+// dayOf is the local calendar day of t, as a key that sorts.
+func dayOf(t time.Time) string { return t.Local().Format("2006-01-02") }

@@ -1,0 +1,208 @@
+package ui
+
+import (
+	"hash/fnv"
+	"image/color"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/theme"
+)
+
+// Colours of ours beyond those the toolkit names.
+const (
+	colorSidebar    fyne.ThemeColorName = "tertuliaSidebar"
+	colorBubble     fyne.ThemeColorName = "tertuliaBubble"
+	colorBubbleMine fyne.ThemeColorName = "tertuliaBubbleMine"
+	colorText       fyne.ThemeColorName = "tertuliaText"
+	colorTentative  fyne.ThemeColorName = "tertuliaTentative"
+	colorMuted      fyne.ThemeColorName = "tertuliaMuted"
+	colorDay        fyne.ThemeColorName = "tertuliaDay"
+	colorDayText    fyne.ThemeColorName = "tertuliaDayText"
+	colorNotice     fyne.ThemeColorName = "tertuliaNotice"
+	colorNoticeText fyne.ThemeColorName = "tertuliaNoticeText"
+	colorBadge      fyne.ThemeColorName = "tertuliaBadge"
+	colorOnline     fyne.ThemeColorName = "tertuliaOnline"
+	colorOffline    fyne.ThemeColorName = "tertuliaOffline"
+	colorShade      fyne.ThemeColorName = "tertuliaShade"
+)
+
+// Sizes in the toolkit's device-independent pixels.
+const (
+	textSizeBody    float32 = 14
+	textSizeSmall   float32 = 12
+	textSizeTiny    float32 = 11
+	textSizeHeading float32 = 17
+
+	sizeAvatar     float32 = 36
+	sizeAvatarRoom float32 = 44
+	sizeSidebar    float32 = 300
+	sizeForm       float32 = 420
+
+	padEdge        float32 = 16 // window edge to content
+	padRow         float32 = 3  // between messages of one author
+	padGroup       float32 = 12 // between authors
+	padBubbleSide  float32 = 12
+	padBubbleTop   float32 = 7
+	padList        float32 = 12 // above the first and below the last message
+	radiusBubble   float32 = 14
+	radiusCorner   float32 = 4 // the corner that points at the author
+	maxBubbleWidth float32 = 580
+)
+
+type palette map[fyne.ThemeColorName]color.NRGBA
+
+var lightPalette = palette{
+	theme.ColorNameBackground:          rgb(0xf3f1ec),
+	theme.ColorNameForeground:          rgb(0x1d2523),
+	theme.ColorNamePrimary:             rgb(0x0f766e),
+	theme.ColorNameForegroundOnPrimary: rgb(0xffffff),
+	theme.ColorNameButton:              rgb(0xe6e8e4),
+	theme.ColorNameDisabledButton:      rgb(0xe4e5e1),
+	theme.ColorNameDisabled:            rgb(0x8b9592),
+	theme.ColorNamePlaceHolder:         rgb(0x75807d),
+	theme.ColorNameHover:               rgba(0x0f2622, 0x0f),
+	theme.ColorNamePressed:             rgba(0x0f2622, 0x1f),
+	theme.ColorNameFocus:               rgba(0x0f766e, 0x40),
+	theme.ColorNameSelection:           rgb(0xdcece8),
+	theme.ColorNameInputBackground:     rgb(0xffffff),
+	theme.ColorNameInputBorder:         rgb(0xd5d8d3),
+	theme.ColorNameSeparator:           rgb(0xe2e2dd),
+	theme.ColorNameOverlayBackground:   rgb(0xfbfaf7),
+	theme.ColorNameMenuBackground:      rgb(0xffffff),
+	theme.ColorNameScrollBar:           rgba(0x1d2523, 0x66),
+	theme.ColorNameScrollBarBackground: rgba(0x1d2523, 0x00),
+	theme.ColorNameShadow:              rgba(0x1d2523, 0x2a),
+	theme.ColorNameHyperlink:           rgb(0x0b6a9c),
+	theme.ColorNameError:               rgb(0xb3372b),
+	theme.ColorNameHeaderBackground:    rgb(0xffffff),
+
+	colorSidebar:    rgb(0xffffff),
+	colorBubble:     rgb(0xffffff),
+	colorBubbleMine: rgb(0xcfe9e2),
+	colorText:       rgb(0x1d2523),
+	colorTentative:  rgb(0x55615e),
+	colorMuted:      rgb(0x6b7673),
+	colorDay:        rgb(0xe2e3dd),
+	colorDayText:    rgb(0x515c59),
+	colorNotice:     rgb(0xfbe9d6),
+	colorNoticeText: rgb(0x6b3a0c),
+	colorBadge:      rgb(0x0f766e),
+	colorOnline:     rgb(0x2f9e5b),
+	colorOffline:    rgb(0xc27a1a),
+	colorShade:      rgba(0x1d2523, 0x1c),
+}
+
+var darkPalette = palette{
+	theme.ColorNameBackground:          rgb(0x101415),
+	theme.ColorNameForeground:          rgb(0xe6ebe9),
+	theme.ColorNamePrimary:             rgb(0x3aa597),
+	theme.ColorNameForegroundOnPrimary: rgb(0x06211d),
+	theme.ColorNameButton:              rgb(0x283032),
+	theme.ColorNameDisabledButton:      rgb(0x222829),
+	theme.ColorNameDisabled:            rgb(0x738080),
+	theme.ColorNamePlaceHolder:         rgb(0x87938f),
+	theme.ColorNameHover:               rgba(0xe6ebe9, 0x10),
+	theme.ColorNamePressed:             rgba(0xe6ebe9, 0x20),
+	theme.ColorNameFocus:               rgba(0x3aa597, 0x50),
+	theme.ColorNameSelection:           rgb(0x1f3f3b),
+	theme.ColorNameInputBackground:     rgb(0x1f2628),
+	theme.ColorNameInputBorder:         rgb(0x333c3e),
+	theme.ColorNameSeparator:           rgb(0x262d2f),
+	theme.ColorNameOverlayBackground:   rgb(0x1a2022),
+	theme.ColorNameMenuBackground:      rgb(0x232a2c),
+	theme.ColorNameScrollBar:           rgba(0xe6ebe9, 0x66),
+	theme.ColorNameScrollBarBackground: rgba(0xe6ebe9, 0x00),
+	theme.ColorNameShadow:              rgba(0x000000, 0x60),
+	theme.ColorNameHyperlink:           rgb(0x6cb8e6),
+	theme.ColorNameError:               rgb(0xef7d70),
+	theme.ColorNameHeaderBackground:    rgb(0x181e20),
+
+	colorSidebar:    rgb(0x181e20),
+	colorBubble:     rgb(0x20282a),
+	colorBubbleMine: rgb(0x1d4a44),
+	colorText:       rgb(0xe6ebe9),
+	colorTentative:  rgb(0xb4bebb),
+	colorMuted:      rgb(0x8d9995),
+	colorDay:        rgb(0x232b2d),
+	colorDayText:    rgb(0xa9b4b1),
+	colorNotice:     rgb(0x46331c),
+	colorNoticeText: rgb(0xf5d7ab),
+	colorBadge:      rgb(0x3aa597),
+	colorOnline:     rgb(0x4cc37c),
+	colorOffline:    rgb(0xe0a24a),
+	colorShade:      rgba(0x000000, 0x50),
+}
+
+// avatarColors tell authors apart; white text is readable on all of them.
+var avatarColors = [...]color.NRGBA{
+	rgb(0xc0563b), rgb(0x2f7d6b), rgb(0x3b74b8), rgb(0x8a5bb5),
+	rgb(0xb3791f), rgb(0xb4517f), rgb(0x5d7a2e), rgb(0x4f6a86),
+}
+
+var onAvatar = rgb(0xffffff)
+
+// avatarColor is the same for a person everywhere and always.
+func avatarColor(id string) color.NRGBA {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return avatarColors[h.Sum32()%uint32(len(avatarColors))]
+}
+
+// appTheme is our palette and spacing over the toolkit's fonts and icons. It
+// follows the light or dark variant of the system.
+type appTheme struct{ fyne.Theme }
+
+// NewTheme returns the program's theme.
+func NewTheme() fyne.Theme { return appTheme{theme.DefaultTheme()} }
+
+// Color implements fyne.Theme.
+func (t appTheme) Color(name fyne.ThemeColorName, variant fyne.ThemeVariant) color.Color {
+	p := lightPalette
+	if variant == theme.VariantDark {
+		p = darkPalette
+	}
+	if c, ok := p[name]; ok {
+		return c
+	}
+	return t.Theme.Color(name, variant)
+}
+
+// Size implements fyne.Theme.
+func (t appTheme) Size(name fyne.ThemeSizeName) float32 {
+	switch name {
+	case theme.SizeNameText:
+		return textSizeBody
+	case theme.SizeNameCaptionText:
+		return textSizeSmall
+	case theme.SizeNameSubHeadingText:
+		return textSizeHeading
+	case theme.SizeNamePadding:
+		return 4
+	case theme.SizeNameInnerPadding:
+		return 9
+	case theme.SizeNameInputRadius, theme.SizeNameButtonRadius, theme.SizeNameSelectionRadius:
+		return 10
+	case theme.SizeNameScrollBar:
+		return 8
+	case theme.SizeNameSeparatorThickness:
+		return 1
+	}
+	return t.Theme.Size(name)
+}
+
+// authorColor is the avatar's colour, made lighter where it stands as text on
+// a dark ground.
+func authorColor(id string) color.NRGBA {
+	c := avatarColor(id)
+	if fyne.CurrentApp().Settings().ThemeVariant() != theme.VariantDark {
+		return c
+	}
+	lift := func(v uint8) uint8 { return v + (255-v)*2/5 }
+	return color.NRGBA{R: lift(c.R), G: lift(c.G), B: lift(c.B), A: 255}
+}
+
+func rgb(v uint32) color.NRGBA { return rgba(v, 0xff) }
+
+func rgba(v uint32, alpha uint8) color.NRGBA {
+	return color.NRGBA{R: uint8(v >> 16), G: uint8(v >> 8), B: uint8(v), A: alpha}
+}

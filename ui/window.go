@@ -1,0 +1,324 @@
+// Package ui is the window: it shows snapshots of a node and turns what a
+// person does into calls of it. It knows nothing of networks, disks or orders.
+//
+// One goroutine, in loop.go, waits for changes, reads what the window needs and
+// hands over an immutable state; the widgets live on the toolkit's goroutine
+// alone and hold no locks. Widgets report through On… callbacks and decide
+// nothing: what is to be done stands in this file.
+package ui
+
+import (
+	"context"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"tertulia/chat"
+)
+
+// Window is the one window of the program.
+type Window struct {
+	app  fyne.App
+	win  fyne.Window
+	loop *loop
+
+	onboarding *onboarding
+	rooms      *roomList
+	header     *header
+	list       *messageList
+	composer   *composer
+	newest     *widget.Button
+	hint       *widget.RichText
+	notice     *notice
+	main       fyne.CanvasObject
+	chat       *fyne.Container
+
+	shown state
+}
+
+// New makes the window; it shows nothing of the node before Run. It is to be
+// called, like every method but Run, on the toolkit's goroutine.
+func New(app fyne.App, node Node) (*Window, error) {
+	if err := loadTranslations(); err != nil {
+		return nil, err
+	}
+	app.Settings().SetTheme(NewTheme())
+	app.SetIcon(appIcon())
+	w := &Window{app: app, loop: newLoop(node), notice: newNotice()}
+	w.win = app.NewWindow(tr(textAppName))
+	w.win.SetPadded(false)
+	w.win.SetMaster()
+	w.buildChat()
+	w.buildMain()
+	w.buildOnboarding()
+	body := container.NewStack(w.main, w.onboarding.root)
+	content := container.NewBorder(nil, w.notice.root, nil, nil, body)
+	w.notice.OnSize = func() { relayout(content) }
+	w.win.SetContent(content)
+	w.win.Resize(fyne.NewSize(1100, 760))
+	w.main.Hide()
+	w.onboarding.root.Hide()
+	w.loop.show, w.loop.failed, w.loop.unsent = w.show, w.failed, w.unsent
+	app.Lifecycle().SetOnEnteredForeground(func() {
+		w.loop.seen.Store(true)
+		w.loop.ask(want{kind: wantLook})
+	})
+	app.Lifecycle().SetOnExitedForeground(func() { w.loop.seen.Store(false) })
+	return w, nil
+}
+
+// Show opens the window.
+func (w *Window) Show() { w.win.Show() }
+
+// Run brings the window up to date until ctx ends, then waits for calls of the
+// node under way and returns nil.
+func (w *Window) Run(ctx context.Context) error { return w.loop.run(ctx) }
+
+func (w *Window) buildChat() {
+	w.header = newHeader()
+	w.header.OnInvite, w.header.OnMenu = w.showInvite, w.roomMenu
+	w.list = newMessageList()
+	w.list.OnOlder = func() { w.loop.ask(want{kind: wantOlder}) }
+	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
+	w.list.OnStuck = w.stuck
+	w.list.OnAt = func(key string) { w.loop.at.Store(&key) }
+	w.list.OnMenu, w.list.OnOpen = w.messageMenu, w.openMessage
+	w.list.OnFocus = func() { w.win.Canvas().Focus(w.list) }
+	w.composer = newComposer()
+	w.composer.OnSend = w.send
+	w.composer.OnTooLong = func() {
+		w.notice.say(tr(textTooLong), tr(textTooLongHint, args{"Size": textOfSize(maxComposerBytes)}))
+	}
+	w.composer.OnPage = w.list.TypedKey
+	send := widget.NewButtonWithIcon("", theme.MailSendIcon(), w.composer.send)
+	send.Importance = widget.HighImportance
+	w.newest = widget.NewButtonWithIcon(tr(textNewMessages), theme.MoveDownIcon(), w.toNewest)
+	w.newest.Hide()
+	w.hint = paragraph("", theme.SizeNameText, colorMuted, false)
+	w.hint.Wrapping = fyne.TextWrapOff
+
+	write := container.NewBorder(nil, nil, nil, container.NewVBox(layout.NewSpacer(), send), w.composer)
+	bottom := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
+		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, write)))
+	corner := container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
+	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), corner)
+	w.chat = container.NewBorder(w.header.root, bottom, nil, nil, messages)
+	w.composer.OnGrow = func() { relayout(w.chat) }
+}
+
+func (w *Window) buildMain() {
+	w.rooms = newRoomList()
+	w.rooms.OnOpen = w.openRoom
+	w.rooms.OnNew, w.rooms.OnJoin = w.askNewRoom, w.askJoin
+	side := container.New(fixedWidth(sizeSidebar), w.rooms.root)
+	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.NewBorder(nil, nil, side, nil, w.chat))
+}
+
+func (w *Window) buildOnboarding() {
+	o := newOnboarding()
+	w.onboarding = o
+	done := func(err error) {
+		o.work(false)
+		if err != nil {
+			w.notice.fail(err)
+			return
+		}
+		w.notice.hide()
+		w.loop.ask(want{kind: wantRoom, room: w.shown.room})
+	}
+	o.OnName = func(name string) {
+		o.work(true)
+		w.loop.act(func(ctx context.Context) error { return w.loop.node.SetUsername(ctx, name) }, done)
+	}
+	o.OnCreate = func(room string) {
+		o.work(true)
+		w.createRoom(room, chat.Lamport, done)
+	}
+	o.OnJoin = func(invite string) {
+		o.work(true)
+		w.joinRoom(invite, done)
+	}
+	o.OnError = w.notice.fail
+}
+
+// show brings every widget up to the snapshot s.
+func (w *Window) show(s *state) {
+	before := w.shown
+	w.shown = *s
+	if s.view.Username == "" || len(s.view.Rooms) == 0 {
+		w.onboarding.set(s.view.Username)
+		w.main.Hide()
+		w.onboarding.root.Show()
+		return
+	}
+	w.onboarding.root.Hide()
+	w.main.Show()
+	w.rooms.set(s.view, s.room)
+	room, ok := s.openRoom()
+	if !ok {
+		return
+	}
+	w.header.set(room)
+	if s.room != before.room {
+		w.list.clear()
+		w.win.Canvas().Focus(w.composer)
+	} else if s.newest != before.newest {
+		w.list.stuck = true
+	} else if s.newer && w.list.stuck {
+		// The person went to the end while an older page was on its way.
+		w.loop.ask(want{kind: wantNewest})
+		return
+	}
+	w.list.setRows(s.rows, s.older, s.newer)
+	w.stuck(w.list.stuck)
+	w.showHint(&room)
+	w.allowWriting(room.State == chat.Joined)
+}
+
+func (w *Window) showHint(r *chat.Room) {
+	text := ""
+	if len(w.shown.rows) == 0 {
+		text = tr(textNoMessages)
+		if r.State != chat.Joined {
+			text = roomState(r)
+		}
+	}
+	segment := w.hint.Segments[0].(*widget.TextSegment)
+	if segment.Text != text {
+		segment.Text = text
+		w.hint.Refresh()
+	}
+}
+
+func (w *Window) allowWriting(may bool) {
+	if may == !w.composer.Disabled() {
+		return
+	}
+	if !may {
+		w.composer.Disable()
+		return
+	}
+	w.composer.Enable()
+	w.win.Canvas().Focus(w.composer)
+}
+
+// stuck is told whether the list follows the end.
+func (w *Window) stuck(stuck bool) {
+	if w.loop.following.Swap(stuck) != stuck && stuck {
+		w.loop.ask(want{kind: wantLook})
+	}
+	if stuck == !w.newest.Visible() {
+		return
+	}
+	if stuck {
+		w.newest.Hide()
+	} else {
+		w.newest.Show()
+	}
+}
+
+func (w *Window) toNewest() {
+	w.win.Canvas().Focus(w.composer)
+	if w.shown.newer {
+		w.loop.ask(want{kind: wantNewest})
+		return
+	}
+	w.list.follow()
+}
+
+func (w *Window) openRoom(room string) {
+	if room == w.shown.room {
+		return
+	}
+	w.notice.hide()
+	w.loop.ask(want{kind: wantRoom, room: room})
+}
+
+func (w *Window) send(text string) {
+	d := chat.Draft{Room: w.shown.room, Username: w.shown.view.Username, Text: text}
+	if !w.loop.say(d) {
+		w.unsent(d, busy())
+		return
+	}
+	w.toNewest()
+}
+
+// unsent gives a message that could not be sent back to its author.
+func (w *Window) unsent(d chat.Draft, err error) {
+	w.notice.fail(err)
+	if d.Room != w.shown.room {
+		return
+	}
+	if w.composer.Text != "" {
+		d.Text += "\n" + w.composer.Text
+	}
+	w.composer.SetText(d.Text)
+}
+
+func (w *Window) failed(err error) {
+	if err != nil {
+		w.notice.fail(err)
+	}
+}
+
+func (w *Window) createRoom(name string, order chat.Order, done func(error)) {
+	w.enter(func(ctx context.Context) (chat.Room, error) { return w.loop.node.CreateRoom(ctx, name, order) }, done)
+}
+
+func (w *Window) joinRoom(invite string, done func(error)) {
+	w.enter(func(ctx context.Context) (chat.Room, error) { return w.loop.node.JoinRoom(ctx, invite) }, done)
+}
+
+// enter opens the room that call returns.
+func (w *Window) enter(call func(context.Context) (chat.Room, error), done func(error)) {
+	var room chat.Room
+	w.loop.act(func(ctx context.Context) (err error) {
+		room, err = call(ctx)
+		return err
+	}, func(err error) {
+		done(err)
+		if err == nil {
+			w.loop.ask(want{kind: wantRoom, room: room.ID})
+		}
+	})
+}
+
+func (w *Window) roomMenu(at fyne.Position) {
+	menu := fyne.NewMenu("",
+		fyne.NewMenuItem(tr(textMembers), w.showMembers),
+		fyne.NewMenuItem(tr(textInvite), w.showInvite),
+		fyne.NewMenuItemSeparator(),
+		fyne.NewMenuItem(tr(textLeave), w.askLeave),
+	)
+	widget.ShowPopUpMenuAtPosition(menu, w.win.Canvas(), at)
+}
+
+func (w *Window) messageMenu(id string, at fyne.Position) {
+	m := w.message(id)
+	if m == nil || m.Text == "" {
+		return
+	}
+	menu := fyne.NewMenu("",
+		fyne.NewMenuItem(tr(textCopy), func() { w.app.Clipboard().SetContent(m.Text) }),
+		fyne.NewMenuItem(tr(textSelect), func() { w.showText(m) }),
+	)
+	widget.ShowPopUpMenuAtPosition(menu, w.win.Canvas(), at)
+}
+
+func (w *Window) openMessage(id string) {
+	if m := w.message(id); m != nil {
+		w.showText(m)
+	}
+}
+
+func (w *Window) message(id string) *chat.Message {
+	for i := range w.shown.messages {
+		if w.shown.messages[i].ID == id {
+			return &w.shown.messages[i]
+		}
+	}
+	return nil
+}
