@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || true)
 FUZZTIME ?= 30s
 SHOT ?= docs/window.png
 
@@ -57,7 +58,7 @@ check: ## what CI runs: lint, generated files, builds, all tests
 test: ## install what tests lack and run them all, the window under Xvfb included
 	@.ci/need-go
 	@.ci/packages test
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) build
 	CGO_ENABLED=1 go test -race -tags ci $(CONCURRENT)
 	$(PLAIN) go test -tags ci $$($(PLAIN) go list -tags ci ./... | grep -v '^tertulia$$')
 	$(PLAIN) TERTULIA_BIN=$(CURDIR)/bin/tertulia TERTULIA_HEADLESS=$(CURDIR)/bin/tertulia-headless \

@@ -110,7 +110,7 @@ type statusRoom struct {
 	FinalIndex uint64            `json:"final_index"`
 	OrderHash  string            `json:"order_hash"`
 	Tentative  uint64            `json:"tentative"`
-	SetHash    string            `json:"set_hash"`
+	TailHash   string            `json:"tail_hash"`
 	Parked     int               `json:"parked"`
 	WaitingFor []string          `json:"waiting_for"`
 	Clocks     map[string]uint64 `json:"clocks"`
@@ -157,7 +157,7 @@ func newStatusLine(s chat.Status) statusLine {
 			FinalIndex: r.FinalIndex,
 			OrderHash:  r.OrderHash,
 			Tentative:  r.Tentative,
-			SetHash:    r.SetHash,
+			TailHash:   r.TailHash,
 			Parked:     r.Parked,
 			WaitingFor: list(r.WaitingFor),
 			Clocks:     dict(r.Clocks),
@@ -194,7 +194,7 @@ func statusWords(s chat.Status) string {
 	if s.Disk != "ok" {
 		say("  disk: %s", s.Disk)
 	}
-	say("%d peers", len(s.Peers))
+	say("peers: %d", len(s.Peers))
 	for _, p := range s.Peers {
 		way := "direct"
 		if p.Relayed {
@@ -202,7 +202,7 @@ func statusWords(s chat.Status) string {
 		}
 		say("  %-16s %-10s %8s  %s  %s", p.Name, p.State, p.RTT.Round(time.Microsecond), way, p.Addr)
 	}
-	say("%d rooms", len(s.Rooms))
+	say("rooms: %d", len(s.Rooms))
 	for _, r := range s.Rooms {
 		say("  %s (%.12s), %s, %s: %d final, %d not yet", r.Name, r.ID, r.Order, r.State, r.FinalIndex, r.Tentative)
 		if r.Parked > 0 {

@@ -63,7 +63,7 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	}
 	n.Told = chat.Status{
 		NodeID: "n1", PeerID: "12D3a", Version: "v", Uptime: 90 * time.Second, Addrs: []string{"/ip4"}, Peers: peers, Refused: map[string]uint64{"fork": 2}, Disk: "ok",
-		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g"}}, SetHash: "t", Parked: 6}},
+		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g"}}, TailHash: "t", Parked: 6}},
 	}
 	n.Devices = []chat.Member{{Name: "n1", PeerID: "p", Fingerprint: "f", Creator: true, Self: true, State: chat.PeerJoined}}
 	n.Script = []chat.Event{
@@ -204,7 +204,8 @@ func TestMessagesThatArriveDuringTheWalkComeOnceAndAfterIt(t *testing.T) {
 	pages := 0
 	n.OnPage = func() {
 		pages++
-		if pages == 2 { // one behind the walk, one ahead of it
+		if pages == 3 { // the first finds where the walk begins
+			// One behind the walk, one ahead of it
 			n.Put("lobby", chat.Message{Text: "new behind", Position: "a"})
 			n.Put("lobby", chat.Message{Text: "new ahead", Position: "z"})
 		}

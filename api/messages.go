@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 
 	"tertulia/api/schema"
 	pb "tertulia/api/tertulia/v1"
@@ -12,8 +13,16 @@ import (
 // holds in memory, at most.
 const walkMessages = 100
 
-// oldest is a position before every message: positions compare bytewise.
-const oldest = "\x00"
+// beforeAll returns a position before every message of a room, "" when there
+// is none. All positions of a node are hex digits of one length, so that as
+// many zeros stand before them.
+func beforeAll(ctx context.Context, n Node, room string) (string, error) {
+	page, err := n.Page(ctx, chat.PageQuery{Room: room, Limit: 1})
+	if err != nil || len(page.Messages) == 0 {
+		return "", err
+	}
+	return strings.Repeat("0", len(page.Messages[0].Position)), nil
+}
 
 // deliver runs one Messages stream until send fails or ctx ends.
 //
@@ -98,7 +107,10 @@ func sendSince(ctx context.Context, n Node, room string, mark uint64, send func(
 // predicted order.
 func walk(ctx context.Context, n Node, room, position string, each func(chat.Message) error) error {
 	if position == "" {
-		position = oldest
+		var err error
+		if position, err = beforeAll(ctx, n, room); err != nil || position == "" {
+			return err
+		}
 	}
 	for {
 		page, err := n.Page(ctx, chat.PageQuery{Room: room, After: position, Limit: walkMessages})
@@ -152,11 +164,15 @@ func newestArrival(ctx context.Context, n Node, room string) (uint64, error) {
 // history answers one page of History: final messages of the indexes asked
 // for and, when asked for, the tentative tail after them.
 func history(ctx context.Context, n Node, req *pb.HistoryRequest) (*pb.HistoryResponse, error) {
+	room := roomRef(req.GetRoom())
 	position := string(req.GetPageToken())
 	if position == "" {
-		position = oldest
+		var err error
+		if position, err = beforeAll(ctx, n, room); err != nil || position == "" {
+			return &pb.HistoryResponse{}, err
+		}
 	}
-	page, err := n.Page(ctx, chat.PageQuery{Room: roomRef(req.GetRoom()), After: position, Limit: walkMessages})
+	page, err := n.Page(ctx, chat.PageQuery{Room: room, After: position, Limit: walkMessages})
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,9 @@ type Node struct {
 	ready   chan struct{}
 	tasks   sync.WaitGroup // what goFor started
 
+	disk     errgroup.Group // the committer, from Open on
+	stopDisk func()
+
 	rooms     atomic.Pointer[registry]
 	runRooms  chan *room // made or joined while running
 	refusals  [len(reasons)]atomic.Uint64
@@ -103,24 +106,24 @@ func Open(cfg Config) (*Node, error) {
 		peers:    make(map[ordering.DeviceKey]peer),
 		clients:  make(map[string]ed25519.PrivateKey),
 	}
+	// A first start writes, so the committer runs from now on.
+	diskCtx, stop := context.WithCancel(ctx)
+	n.stopDisk = stop
+	n.disk.Go(func() error { return store.Run(diskCtx) })
 	if err := n.load(ctx); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, n.closeDisk())
 	}
 	return n, nil
 }
 
-// load reads identity and rooms, and opens the network. The committer runs
-// meanwhile: a first start writes.
-func (n *Node) load(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var committer errgroup.Group
-	committer.Go(func() error { return n.store.Run(ctx) })
-	err := n.loadWith(ctx)
-	cancel()
-	return errors.Join(err, committer.Wait())
+// closeDisk ends the committer and releases the directory.
+func (n *Node) closeDisk() error {
+	n.stopDisk()
+	return errors.Join(n.disk.Wait(), n.store.Close())
 }
 
-func (n *Node) loadWith(ctx context.Context) error {
+// load reads identity and rooms, and opens the network.
+func (n *Node) load(ctx context.Context) error {
 	var err error
 	if n.id, err = loadIdentity(ctx, n.cfg.Dir, n.cfg.NodeID, n.store); err != nil {
 		return err
@@ -162,16 +165,13 @@ func (n *Node) loadWith(ctx context.Context) error {
 }
 
 // Run runs the node until ctx ends, then says goodbye and closes the storage. It
-// is called once.
+// is called once after each Open.
 func (n *Node) Run(ctx context.Context) error {
 	n.started = time.Now()
-	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
 	netCtx, stopNet := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopStore()
 	defer stopNet()
 
-	var disk, network errgroup.Group
-	disk.Go(func() error { return n.store.Run(storeCtx) })
+	var network errgroup.Group
 	network.Go(func() error { return n.net.Run(netCtx) })
 	rooms, roomsCtx := errgroup.WithContext(ctx)
 	n.ctx = roomsCtx
@@ -189,8 +189,7 @@ func (n *Node) Run(ctx context.Context) error {
 	stopNet()
 	n.tasks.Wait()
 	err = errors.Join(err, network.Wait())
-	stopStore()
-	err = errors.Join(err, disk.Wait(), n.store.Close())
+	err = errors.Join(err, n.closeDisk())
 	n.watchers.close()
 	return err
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"tertulia/ordering"
@@ -25,20 +25,21 @@ import (
 // attempt that hangs, because its packets go nowhere, is given up and made anew,
 // for a restarted peer answers only what is sent after its start.
 const (
-	redialFirst     = 100 * time.Millisecond
-	redialMost      = 5 * time.Second
-	redialTired     = 30 * time.Second // after tiredAfter without success
-	tiredAfter      = 5 * time.Minute
-	attemptShort    = 500 * time.Millisecond // the first quickAttempts
-	attemptLong     = 10 * time.Second
-	quickAttempts   = 4
-	helloWait       = 5 * time.Second
-	lookupEvery     = 8                // failed attempts between two DHT lookups
-	lookupWait      = 10 * time.Second // for one DHT lookup
-	maxNearby       = 16               // strangers on the local network that are dialled
-	memberTag       = "member"
-	maxUnintroduced = 4 // streams of one peer that have not said hello
+	redialFirst   = 100 * time.Millisecond
+	redialMost    = 5 * time.Second
+	redialTired   = 30 * time.Second // after tiredAfter without success
+	tiredAfter    = 5 * time.Minute
+	attemptShort  = 500 * time.Millisecond // the first quickAttempts
+	attemptLong   = 10 * time.Second
+	quickAttempts = 4
+	helloWait     = 5 * time.Second
+	lookupEvery   = 8                // failed attempts between two DHT lookups
+	lookupWait    = 10 * time.Second // for one DHT lookup
+	maxNearby     = 16               // strangers on the local network that are dialled
 )
+
+// memberTag protects a connection from being closed as one too many.
+const memberTag = "member"
 
 // link is all there is about one peer. Its fields are guarded by Network.mu
 // unless said otherwise.
@@ -152,12 +153,11 @@ func (n *Network) keep(l *link) {
 			case <-n.ctx.Done():
 				return
 			}
-			if cur.greeted() {
-				fails, since = 0, time.Now()
-				n.reopen(l, cur)
-			} else {
-				fails++
-			}
+			continue
+		}
+		if lost := l.lost(); lost != nil {
+			fails, since = 0, time.Now()
+			n.reopen(l, lost)
 			continue
 		}
 		if held < maxHeld {
@@ -295,13 +295,13 @@ func (n *Network) open(ctx context.Context, l *link) error {
 }
 
 // dial connects, if need be, and opens a stream.
-func (n *Network) dial(ctx context.Context, id peer.ID, protocol string) (network.Stream, error) {
-	ctx = network.WithAllowLimitedConn(ctx, protocol)
+func (n *Network) dial(ctx context.Context, id peer.ID, protocol protocol.ID) (network.Stream, error) {
+	ctx = network.WithAllowLimitedConn(ctx, string(protocol))
 	clearBackoff(n.host, id)
 	if err := n.host.Connect(ctx, peer.AddrInfo{ID: id}); err != nil {
 		return nil, fmt.Errorf("p2p: connect to %s: %w", id, err)
 	}
-	s, err := n.host.NewStream(ctx, id, protocolID(protocol))
+	s, err := n.host.NewStream(ctx, id, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("p2p: open a stream to %s: %w", id, err)
 	}
@@ -327,7 +327,7 @@ func (n *Network) accept(stream network.Stream, d ordering.DeviceKey) {
 	room := l.wanted() || l.cur != nil || n.strangers() < n.strangerLimit()
 	n.mu.Unlock()
 	s := n.newSession(l, stream, false)
-	s.reader = reader
+	s.hello, s.reader = hello, reader
 	if !room || !n.claim(s, *hello) {
 		_ = stream.Reset()
 		n.mu.Lock()
@@ -411,6 +411,16 @@ func (n *Network) release(s *session) {
 	if !wanted || s.reason() == Left {
 		l.settle(n)
 	}
+}
+
+// lost returns the session that ended without the Handler knowing it, or nil.
+func (l *link) lost() *session {
+	l.deliver.Lock()
+	defer l.deliver.Unlock()
+	if s := l.told; s != nil && s.over() {
+		return s
+	}
+	return nil
 }
 
 // settle tells the Handler that a peer is down, if the session it was told of
@@ -565,6 +575,3 @@ func remoteAddr(s network.Stream) (addr string, relayed bool) {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return a.String(), err == nil
 }
-
-// addrTTL is how long addresses that members passed on are kept.
-const addrTTL = peerstore.AddressTTL

@@ -155,14 +155,14 @@ type Network struct {
 	stopping bool
 	links    map[ordering.DeviceKey]*link
 	shares   map[ordering.DeviceKey][]ordering.RoomID
-	records  map[ordering.DeviceKey]record
+	records  map[ordering.DeviceKey]addrRecord
 	untold   bool // records or shares changed since the last spreading
 	diskOK   bool
 	draining bool
 }
 
-// record is a device's signed address record.
-type record struct {
+// addrRecord is a device's signed address record.
+type addrRecord struct {
 	seq      uint64
 	envelope []byte
 }
@@ -180,7 +180,7 @@ func New(cfg Config) (*Network, error) {
 		cfg: cfg, log: cfg.Log, boot: rand.Uint64(), epoch: time.Now(),
 		dials: make(chan struct{}, maxDials), started: make(chan struct{}), kick: make(chan struct{}, 1),
 		gates: newGates(), links: map[ordering.DeviceKey]*link{}, shares: map[ordering.DeviceKey][]ordering.RoomID{},
-		records: map[ordering.DeviceKey]record{}, diskOK: true,
+		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true,
 	}
 	copy(n.self[:], cfg.Key.Public().(ed25519.PublicKey))
 	n.ctx, n.cancel = context.WithCancel(context.Background())

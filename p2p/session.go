@@ -115,8 +115,8 @@ func (s *session) read() error {
 			s.n.refuse(s.link.device, err)
 			return err
 		}
-		s.greet(hello)
 	}
+	s.greet(hello)
 	s.announce(*hello)
 	for refusals := 0; ; {
 		f, err := s.reader.Read()
@@ -163,7 +163,10 @@ func (s *session) announce(h wire.Hello) {
 	}
 	if s.ctx.Err() == nil {
 		l.told = s
+		s.busy.Store(true)
 		s.n.cfg.Handler.PeerUp(l.device, h)
+		s.alive(time.Now(), true)
+		s.busy.Store(false)
 	}
 	l.deliver.Unlock()
 	close(s.up)
@@ -183,10 +186,10 @@ func (s *session) take(f wire.Frame) (left bool) {
 		return true
 	case *wire.Rooms:
 		s.alive(now, false)
-		s.tell(func(h Handler) { h.SharedRooms(s.link.device, f.IDs) })
+		s.pass(func(h Handler) { h.SharedRooms(s.link.device, f.IDs) })
 	case *wire.Room:
 		s.alive(now, traffic(f))
-		s.tell(func(h Handler) { h.Message(s.link.device, f.Room, f.Msg) })
+		s.pass(func(h Handler) { h.Message(s.link.device, f.Room, f.Msg) })
 	case *wire.PeerRecords:
 		s.alive(now, false)
 		s.n.learnAll(s.link, f.Envelopes)
@@ -207,26 +210,32 @@ func traffic(f *wire.Room) bool {
 func (s *session) alive(now time.Time, traffic bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if traffic {
-		s.detector.Heard(now)
-	} else {
+	if !traffic {
 		s.detector.Alive(now)
+		return
+	}
+	rate := s.detector.Interval()
+	s.detector.Heard(now)
+	if s.detector.Interval() != rate {
+		s.out.signal() // the writer sleeps by the old rate
 	}
 }
 
-// tell calls the Handler, unless it was told that the peer is down. While it
-// works the stream stands still, and nobody is blamed for that silence.
+// tell calls the Handler, unless it was told that the peer is down.
 func (s *session) tell(f func(Handler)) {
 	s.link.deliver.Lock()
 	defer s.link.deliver.Unlock()
-	if s.link.told != s {
-		return
+	if s.link.told == s {
+		f(s.n.cfg.Handler)
 	}
+}
+
+// pass is tell for what the reader read. While the Handler works the reader
+// stands still, and nobody is blamed for that silence.
+func (s *session) pass(f func(Handler)) {
 	s.busy.Store(true)
-	f(s.n.cfg.Handler)
-	s.mu.Lock()
-	s.detector.Alive(time.Now())
-	s.mu.Unlock()
+	s.tell(f)
+	s.alive(time.Now(), false)
 	s.busy.Store(false)
 }
 
@@ -248,7 +257,7 @@ func (s *session) beaten(f *wire.Heartbeat, now time.Time) {
 	s.mu.Unlock()
 	s.judge(now)
 	if f.HearsChanged {
-		s.tell(func(h Handler) { h.PeerHears(s.link.device, f.Hears) })
+		s.pass(func(h Handler) { h.PeerHears(s.link.device, f.Hears) })
 	}
 }
 
@@ -259,7 +268,7 @@ func (s *session) write() error {
 	if err := s.send(w, &wire.Hello{BootID: n.boot, Instance: n.cfg.Instance, Name: n.cfg.Name, Version: n.cfg.Version}); err != nil {
 		return err
 	}
-	beat := beat{due: time.Now()}
+	var beat beat
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -288,7 +297,7 @@ func (s *session) write() error {
 
 // beat is the state of the outgoing heartbeats.
 type beat struct {
-	due     time.Time
+	last    time.Time
 	counter uint64
 	hears   uint64 // version of what was told; versions begin at 1
 }
@@ -299,7 +308,7 @@ func (s *session) drain(w *wire.Writer, b *beat) error {
 		return fmt.Errorf("p2p: set a deadline: %w", err)
 	}
 	for {
-		if now := time.Now(); !now.Before(b.due) {
+		if now := time.Now(); !now.Before(s.beatDue(b)) {
 			if err := s.stream.SetWriteDeadline(now.Add(writeWait)); err != nil {
 				return fmt.Errorf("p2p: set a deadline: %w", err)
 			}
@@ -324,10 +333,15 @@ func (s *session) drain(w *wire.Writer, b *beat) error {
 			now := time.Now()
 			s.mu.Lock()
 			s.detector.Said(now)
-			b.due = earlier(b.due, now.Add(s.detector.Interval()))
 			s.mu.Unlock()
 		}
 	}
+}
+
+func (s *session) beatDue(b *beat) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.last.Add(s.detector.Interval())
 }
 
 // next takes a frame that waits, once the peer has said hello.
@@ -345,7 +359,7 @@ func (s *session) heartbeat(now time.Time, b *beat) *wire.Heartbeat {
 	n.mu.Unlock()
 	s.mu.Lock()
 	b.counter++
-	b.due = now.Add(s.detector.Interval())
+	b.last = now
 	h := &wire.Heartbeat{Counter: b.counter, SentNS: uint64(now.Sub(n.epoch)), EchoNS: s.echo, DiskOK: diskOK, Draining: draining}
 	if s.echo > 0 {
 		h.HeldNS = uint64(now.Sub(s.echoAt))
@@ -362,7 +376,7 @@ func (s *session) heartbeat(now time.Time, b *beat) *wire.Heartbeat {
 func (s *session) nextLook(now time.Time, b beat) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := earlier(b.due, now.Add(s.detector.Interval()))
+	next := b.last.Add(s.detector.Interval())
 	if !s.suspected {
 		next = earlier(next, s.detector.Deadline())
 	}

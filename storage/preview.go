@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -67,10 +66,12 @@ func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID,
 	key := e.Key().Bytes()
 	st := stampOf(id, e.Client)
 	if e.Client != nil {
-		if other, _, err := t.shownRepeat(ctx, room, st, e.Client); err != nil || other != 0 {
+		if other, _, err := t.shownRepeat(ctx, st); err != nil || other != 0 {
 			return err
 		}
-		if earlier, err := t.previewBefore(ctx, room, st, e.Client, key); err != nil || earlier {
+		var earlier bool
+		err := t.previewBefore.QueryRowContext(ctx, room, st.client, st.payload, key).Scan(&earlier)
+		if err != nil || earlier {
 			return err
 		}
 		if _, err := t.dropSamePreview.ExecContext(ctx, room, st.client, st.payload); err != nil {
@@ -80,29 +81,6 @@ func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID,
 	values := append([]any{room, origin, int64(e.Seq), key, st.client, st.payload}, lineValues(x.Line)...)
 	_, err = t.addPreview.ExecContext(ctx, append(values, e.Bytes())...)
 	return err
-}
-
-// previewBefore reports whether a preview earlier in the order has the same words.
-func (t *writer) previewBefore(ctx context.Context, room int64, st stamp, c *ordering.Stamp, key []byte) (bool, error) {
-	rows, err := t.getPreview.QueryContext(ctx, room, st.client, st.payload)
-	if err != nil {
-		return false, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var k, raw []byte
-		if err := rows.Scan(&k, &raw); err != nil {
-			return false, err
-		}
-		e, err := ordering.DecodeEntry(raw)
-		if err != nil {
-			return false, err
-		}
-		if sameWords(e.Client, c) && bytes.Compare(k, key) < 0 {
-			return true, nil
-		}
-	}
-	return false, rows.Err()
 }
 
 // dropPreviewsOf removes the previews that a stored line replaces.

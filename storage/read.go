@@ -31,8 +31,10 @@ type Row struct {
 	Kind      ordering.Kind
 	ClientKey [32]byte
 	ClientID  string
-	Line      Line
-	Repeat    bool // the same client's same words stand earlier in the order (PROTOCOL.md L7)
+	// ClientHash is what that client signed: the digest of the payload.
+	ClientHash ordering.Hash
+	Line       Line
+	Repeat     bool // the same client's same words stand earlier in the order (PROTOCOL.md L7)
 }
 
 // Key is the row's place in the predicted order.
@@ -55,7 +57,7 @@ type Query struct {
 
 // statements of the reading connections.
 type statements struct {
-	rooms, get, keys                                    *sql.Stmt
+	rooms, get, settings, keys                          *sql.Stmt
 	before, after, hasBefore, hasAfter                  *sql.Stmt
 	since, find, client, search, total, unread          *sql.Stmt
 	unreadable, restore, closers, runBody, newest, high *sql.Stmt
@@ -91,6 +93,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 	}{
 		{&q.rooms, `SELECT id, name, state, reason, invite, via, target, read_to, mode FROM rooms WHERE listed = 1 ORDER BY num`},
 		{&q.get, `SELECT value FROM settings WHERE key = ?`},
+		{&q.settings, `SELECT key, value FROM settings WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2`},
 		{&q.keys, `SELECT id, key FROM room_keys WHERE room = ` + roomNum + ` ORDER BY num`},
 
 		{&q.before, pageText("<", "DESC")},
@@ -164,6 +167,27 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, fmt.Errorf("storage: read setting %s: %w", key, err)
 	}
 	return v, nil
+}
+
+// MaxSettings bounds what Settings returns.
+const MaxSettings = 4096
+
+// Settings returns the settings whose key begins with prefix, at most
+// MaxSettings of them.
+func (s *Store) Settings(ctx context.Context, prefix string) (map[string][]byte, error) {
+	type setting struct {
+		key   string
+		value []byte
+	}
+	list, err := query(ctx, s.stmts.settings, "settings", func(rows *sql.Rows) (x setting, err error) {
+		err = rows.Scan(&x.key, &x.value)
+		return x, err
+	}, prefix, MaxSettings)
+	found := make(map[string][]byte, len(list))
+	for _, x := range list {
+		found[x.key] = x.value
+	}
+	return found, err
 }
 
 // Put makes a setting durable; a nil value deletes it.
@@ -421,7 +445,7 @@ func scanRowAfter(rows *sql.Rows, others ...any) (r Row, err error) {
 	}
 	r.ID, r.Hash, r.TS, r.WallMS, r.Kind = e.ID(), e.Hash(), e.TS, e.WallMS, e.Kind
 	if c := e.Client; c != nil {
-		r.ClientKey, r.ClientID = c.Key, c.ID
+		r.ClientKey, r.ClientID, r.ClientHash = c.Key, c.ID, c.Hash
 	}
 	copy(r.Line.KeyID[:], sealedBy)
 	copy(r.Line.SenderKey[:], senderKey)

@@ -34,7 +34,7 @@ const (
 	writerCacheKiB  = 8192
 	readerCacheKiB  = 2048
 	walLimitBytes   = 64 << 20 // kept of the write-ahead log after a checkpoint
-	checkpointPages = 1000     // of 4 KiB
+	checkpointPages = 4000     // of 4 KiB
 )
 
 // ErrNotFound says that the line asked for is not here.

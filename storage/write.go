@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"tertulia/ordering"
 )
@@ -27,10 +28,10 @@ type writer struct {
 	findOrigin, addOrigin                     *sql.Stmt
 	addEntry, getEntry, countRun, lineAt      *sql.Stmt
 	addLine, findShown, setRepeated, openLine *sql.Stmt
-	addWords                                  *sql.Stmt
+	highest, addWords                         *sql.Stmt
 	addKey, put, remove                       *sql.Stmt
 
-	addPreview, getPreview, findShownPreview       *sql.Stmt
+	addPreview, previewBefore                      *sql.Stmt
 	dropPreview, dropSamePreview, dropOlderPreview *sql.Stmt
 	clearPreviews                                  *sql.Stmt
 
@@ -70,19 +71,19 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.countRun, `SELECT count(*) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
 		{&t.lineAt, `SELECT l.num, l.readable FROM entries e JOIN lines l ON l.num = e.num WHERE e.room = ? AND e.origin = ? AND e.seq = ?`},
 
-		{&t.addLine, `INSERT INTO lines (num, room, key, stamp, payload, repeated, ` + lineColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&t.findShown, `SELECT l.num, l.key, e.bytes FROM lines l JOIN entries e ON e.num = l.num
-			WHERE l.stamp = ? AND l.payload = ? AND l.repeated = 0 AND l.room = ?`},
+		{&t.addLine, `INSERT INTO lines (num, room, key, stamp, payload, repeated, ` + lineColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.findShown, `SELECT num, key FROM lines WHERE stamp = ? AND payload = ? AND repeated = 0`},
 		{&t.setRepeated, `UPDATE lines SET repeated = 1 WHERE num = ?`},
 		{&t.openLine, `UPDATE lines SET (` + lineColumns + `) = (?, ?, ?, ?, ?, ?) WHERE num = ?`},
-		{&t.addWords, `INSERT INTO words (rowid, text) VALUES (?, ?)`},
+		{&t.highest, `SELECT coalesce(max(num), 0) FROM entries`},
+		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM lines WHERE num BETWEEN ? AND ? AND text <> ''`},
 
 		{&t.addKey, `INSERT INTO room_keys (room, id, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.put, `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&t.remove, `DELETE FROM settings WHERE key = ?`},
 
 		{&t.addPreview, `INSERT OR REPLACE INTO previews (room, origin, seq, key, stamp, payload, ` + lineColumns + `, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&t.getPreview, `SELECT key, bytes FROM previews WHERE room = ? AND stamp = ? AND payload = ?`},
+		{&t.previewBefore, `SELECT EXISTS (SELECT 1 FROM previews WHERE room = ? AND stamp = ? AND payload = ? AND key < ?)`},
 		{&t.dropPreview, `DELETE FROM previews WHERE room = ? AND key = ?`},
 		{&t.dropSamePreview, `DELETE FROM previews WHERE room = ? AND stamp = ? AND payload = ?`},
 		{&t.dropOlderPreview, `DELETE FROM previews WHERE room = ?1 AND key <
@@ -148,7 +149,6 @@ func (t *writer) applyAll(ctx context.Context, group []*job) error {
 		if _, err := t.save.ExecContext(ctx); err != nil {
 			return fmt.Errorf("storage: begin job: %w", err)
 		}
-		last := t.keep
 		if j.err = j.apply(ctx, t); j.err != nil {
 			if isDisk(j.err) {
 				return j.err
@@ -158,7 +158,7 @@ func (t *writer) applyAll(ctx context.Context, group []*job) error {
 				return fmt.Errorf("storage: undo job: %w", err)
 			}
 		}
-		if _, err := last.ExecContext(ctx); err != nil {
+		if _, err := t.keep.ExecContext(ctx); err != nil {
 			return fmt.Errorf("storage: end job: %w", err)
 		}
 	}
@@ -189,17 +189,9 @@ func (t *writer) apply(ctx context.Context, w *Write) error {
 			return fmt.Errorf("storage: keep key of room %s: %w", w.Room, err)
 		}
 	}
-	shown := 0
-	for i := range w.Entries {
-		n, err := t.keepEntry(ctx, room, w.Room, w.Entries, i)
-		if err != nil {
-			return fmt.Errorf("storage: keep entry %s of room %s: %w", w.Entries[i].Entry.ID(), w.Room, err)
-		}
-		shown += n
-	}
-	if shown != 0 {
-		if _, err := t.addTotal.ExecContext(ctx, shown, room); err != nil {
-			return fmt.Errorf("storage: count lines of room %s: %w", w.Room, err)
+	if len(w.Entries) > 0 {
+		if err := t.keepEntries(ctx, room, w); err != nil {
+			return err
 		}
 	}
 	for i := range w.Opened {
@@ -266,6 +258,32 @@ func intern(ctx context.Context, find, add *sql.Stmt, values ...any) (int64, err
 	return res.LastInsertId()
 }
 
+// keepEntries stores w's entries, makes their text searchable and counts them.
+func (t *writer) keepEntries(ctx context.Context, room int64, w *Write) error {
+	var before int64
+	if err := t.highest.QueryRowContext(ctx).Scan(&before); err != nil {
+		return fmt.Errorf("storage: keep entries of room %s: %w", w.Room, err)
+	}
+	shown := 0
+	for i := range w.Entries {
+		n, err := t.keepEntry(ctx, room, w.Room, w.Entries, i)
+		if err != nil {
+			return fmt.Errorf("storage: keep entry %s of room %s: %w", w.Entries[i].Entry.ID(), w.Room, err)
+		}
+		shown += n
+	}
+	if _, err := t.addWords.ExecContext(ctx, before+1, int64(math.MaxInt64)); err != nil {
+		return fmt.Errorf("storage: index lines of room %s: %w", w.Room, err)
+	}
+	if shown == 0 {
+		return nil
+	}
+	if _, err := t.addTotal.ExecContext(ctx, shown, room); err != nil {
+		return fmt.Errorf("storage: count lines of room %s: %w", w.Room, err)
+	}
+	return nil
+}
+
 // keepEntry stores all[i] and returns by how much the room's count of shown lines
 // grows. An entry that is here already changes nothing.
 func (t *writer) keepEntry(ctx context.Context, room int64, id ordering.RoomID, all []Entry, i int) (int, error) {
@@ -288,9 +306,9 @@ func (t *writer) keepEntry(ctx context.Context, room int64, id ordering.RoomID, 
 	if err != nil {
 		return 0, err
 	}
-	if n, err := res.RowsAffected(); err != nil {
+	if added, err := changed(res, nil); err != nil {
 		return 0, err
-	} else if n == 0 {
+	} else if !added {
 		return 0, t.sameEntry(ctx, room, origin, e)
 	}
 	if x.Run > 1 {
@@ -342,69 +360,50 @@ func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.
 }
 
 // keepLine stores an entry's line and settles which of two repeats is shown
-// (PROTOCOL.md L7): the first in the predicted order, whichever came first.
+// (PROTOCOL.md L7): the first in the predicted order, whichever came first. It
+// returns by how much the room's count of shown lines grows.
 func (t *writer) keepLine(ctx context.Context, room int64, id ordering.RoomID, num int64, e *ordering.Entry, l *Line) (int, error) {
 	key := e.Key().Bytes()
 	st := stampOf(id, e.Client)
 	if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
 		return 0, err
 	}
-	shown, repeated := 1, 0
-	if e.Client != nil {
-		other, otherKey, err := t.shownRepeat(ctx, room, st, e.Client)
-		if err != nil {
-			return 0, err
-		}
-		if other != 0 {
-			shown = 0
-			if bytes.Compare(otherKey, key) < 0 {
-				repeated = 1
-			} else if _, err := t.setRepeated.ExecContext(ctx, other); err != nil {
-				return 0, err
-			}
-		}
+	values := append([]any{num, room, key, st.client, st.payload, 0}, lineValues(l)...)
+	if added, err := changed(t.addLine.ExecContext(ctx, values...)); err != nil || added {
+		return 1, err
 	}
-	_, err := t.addLine.ExecContext(ctx, append([]any{num, room, key, st.client, st.payload, repeated}, lineValues(l)...)...)
+	// The index of stamps refused it: the same words are shown already.
+	other, otherKey, err := t.shownRepeat(ctx, st)
 	if err != nil {
 		return 0, err
 	}
-	return shown, t.index(ctx, num, l)
+	if bytes.Compare(otherKey, key) < 0 {
+		values[5] = 1
+	} else if _, err := t.setRepeated.ExecContext(ctx, other); err != nil {
+		return 0, err
+	}
+	added, err := changed(t.addLine.ExecContext(ctx, values...))
+	if err == nil && !added {
+		err = errors.New("its line is refused")
+	}
+	return 0, err
 }
 
-// shownRepeat returns the shown line with the stamp, or 0.
-func (t *writer) shownRepeat(ctx context.Context, room int64, st stamp, c *ordering.Stamp) (num int64, key []byte, err error) {
-	rows, err := t.findShown.QueryContext(ctx, st.client, st.payload, room)
+// shownRepeat returns the shown line with the stamp, num 0 when there is none.
+func (t *writer) shownRepeat(ctx context.Context, st stamp) (num int64, key []byte, err error) {
+	err = t.findShown.QueryRowContext(ctx, st.client, st.payload).Scan(&num, &key)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return num, key, err
+}
+
+func changed(res sql.Result, err error) (bool, error) {
 	if err != nil {
-		return 0, nil, err
+		return false, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var raw []byte
-		if err := rows.Scan(&num, &key, &raw); err != nil {
-			return 0, nil, err
-		}
-		e, err := ordering.DecodeEntry(raw)
-		if err != nil {
-			return 0, nil, err
-		}
-		if sameWords(e.Client, c) {
-			return num, key, nil
-		}
-	}
-	return 0, nil, rows.Err()
-}
-
-func sameWords(a, b *ordering.Stamp) bool {
-	return a != nil && a.Key == b.Key && a.ID == b.ID && a.Hash == b.Hash
-}
-
-// index makes the line's text searchable.
-func (t *writer) index(ctx context.Context, num int64, l *Line) error {
-	if !l.Readable || l.Text == "" {
-		return nil
-	}
-	_, err := t.addWords.ExecContext(ctx, num, l.Text)
-	return err
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 func (t *writer) openOne(ctx context.Context, room int64, o *Opened) error {
@@ -424,7 +423,8 @@ func (t *writer) openOne(ctx context.Context, room int64, o *Opened) error {
 	if _, err := t.openLine.ExecContext(ctx, append(lineValues(&o.Line), num)...); err != nil {
 		return err
 	}
-	return t.index(ctx, num, &o.Line)
+	_, err = t.addWords.ExecContext(ctx, num, num)
+	return err
 }
 
 // lineValues are the values of lineColumns.
@@ -446,8 +446,9 @@ func lineValues(l *Line) []any {
 	return []any{l.Readable, sealedBy, senderKey, reply, l.Sender, text}
 }
 
-// stamp is a client's stamp in two indexed numbers. Equal stamps have equal
-// numbers; the reverse is checked on the entry. They are nil without a client.
+// stamp is what tells repeats, a client's key, id and payload hash, as two indexed
+// numbers: 128 bits of digests, of which only the client itself could make two
+// equal ones, by 2^64 tries, to hide its own words. They are nil without a client.
 type stamp struct{ client, payload any }
 
 func stampOf(room ordering.RoomID, c *ordering.Stamp) stamp {

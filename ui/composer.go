@@ -97,7 +97,7 @@ func (c *composer) Resize(size fyne.Size) {
 // grow makes room for the lines written, up to a limit.
 func (c *composer) grow() {
 	rows := 1
-	if width := c.Size().Width - 4*theme.InnerPadding(); width > 0 && c.Text != "" {
+	if width := c.Size().Width - 2*theme.InnerPadding() - 4; width > 0 && c.Text != "" {
 		// More text than this fills the composer at any width.
 		lines, _ := wrap(cut(c.Text, 2048), width, textSizeBody)
 		rows = min(max(len(lines), 1), maxComposerLines)

@@ -168,7 +168,7 @@ func messages(n int) []chat.Message {
 	return out
 }
 
-// bench is a window whose posts run on the test's goroutine.
+// stage is a window whose posts run on the test's goroutine.
 type stage struct {
 	t     *testing.T
 	win   *Window

@@ -48,7 +48,7 @@ func (f *feed) loadNewest(ctx context.Context) error {
 // loadOlder adds a page before what is held. The message at, which is at the
 // top of the view, and a page after it are never let go.
 func (f *feed) loadOlder(ctx context.Context, at string) error {
-	if !f.older || len(f.messages) == 0 {
+	if !f.older || len(f.messages) == 0 || f.index(at)+2*pageMessages > chat.MaxPage {
 		return nil
 	}
 	p, err := f.page(ctx, chat.PageQuery{Before: f.messages[0].Position, Limit: pageMessages})
@@ -91,9 +91,9 @@ func (f *feed) reload(ctx context.Context, following bool, at string) error {
 		return f.loadNewest(ctx)
 	}
 	first := f.messages[0]
-	limit := feedMessages
+	limit := min(max(feedMessages, len(f.messages)), chat.MaxPage)
 	if f.newer {
-		limit = min(len(f.messages)+pageMessages, feedMessages)
+		limit = min(len(f.messages), chat.MaxPage)
 	}
 	p, err := f.page(ctx, chat.PageQuery{After: first.Position, Limit: limit})
 	if err != nil {

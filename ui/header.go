@@ -41,6 +41,7 @@ func newHeader() *header {
 }
 
 func (h *header) set(r chat.Room) {
+	r.Last = nil // not shown here
 	if h.room == r {
 		return
 	}

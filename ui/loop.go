@@ -214,15 +214,15 @@ func (l *loop) serve(ctx context.Context, w want) error {
 	return err
 }
 
-// serveRoom opens a room, which may be younger than the last view.
+// serveRoom opens a room, which may be younger than the last view; "" is any.
 func (l *loop) serveRoom(ctx context.Context, room string) error {
 	v, err := l.node.View(ctx)
 	if err != nil {
 		return err
 	}
 	l.view = v
-	if room == l.feed.room {
-		return nil
+	if room == "" || room == l.feed.room {
+		return l.choose(ctx)
 	}
 	l.following.Store(true)
 	return l.feed.open(ctx, room)

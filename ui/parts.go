@@ -129,3 +129,25 @@ func (w fixedWidth) MinSize(objects []fyne.CanvasObject) fyne.Size {
 // relayout lays c out again after one of its objects came, went or changed
 // size; unlike Refresh it draws nothing anew.
 func relayout(c *fyne.Container) { c.Layout.Layout(c.Objects, c.Size()) }
+
+// frame puts its second object between the first, at the top, and the third,
+// at the bottom, without gaps.
+type frame struct{}
+
+// Layout implements fyne.Layout.
+func (frame) Layout(o []fyne.CanvasObject, size fyne.Size) {
+	top, bottom := o[0].MinSize().Height, o[2].MinSize().Height
+	put(o[0], 0, 0, size.Width, top)
+	put(o[1], 0, top, size.Width, max(size.Height-top-bottom, 0))
+	put(o[2], 0, size.Height-bottom, size.Width, bottom)
+}
+
+// MinSize implements fyne.Layout.
+func (frame) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	var size fyne.Size
+	for _, o := range objects {
+		m := o.MinSize()
+		size = fyne.NewSize(max(size.Width, m.Width), size.Height+m.Height)
+	}
+	return size
+}

@@ -39,7 +39,7 @@ func shapeOf(r row, width float32, m metrics) shape {
 	switch r.kind {
 	case rowDay:
 		s.lines = []string{r.text}
-		s.height = m.tiny + 8 + 2*padGroup
+		s.height = m.tiny + 8 + padGroup + padRow
 		return s
 	case rowSystem:
 		s.lines, _ = wrap(r.text, max(width-4*padEdge, 40), textSizeSmall)

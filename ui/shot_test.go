@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"image"
 	"image/color"
 	"image/png"
 	"os"
@@ -99,7 +100,7 @@ func TestPictures(t *testing.T) {
 			s.win.notice.say("Not sent yet.", "It goes out when a peer is back.")
 			s.win.composer.SetText("A first line\nand a second one that somebody is still writing, so that the composer has to grow a little and wrap this text")
 			s.picture(name + "-4-notice")
-			s.win.notice.root.Hide()
+			s.win.notice.hide()
 			s.win.askNewRoom()
 			s.picture(name + "-5-new")
 			s.closeSheets()
@@ -124,7 +125,7 @@ func TestPictures(t *testing.T) {
 
 func (s *stage) closeSheets() {
 	for _, o := range s.win.win.Canvas().Overlays().List() {
-		o.Hide()
+		s.win.win.Canvas().Overlays().Remove(o)
 	}
 }
 
@@ -141,17 +142,22 @@ func (s *stage) picture(name string) {
 	if len(seen) < 20 {
 		s.t.Errorf("%s: only %d colours are drawn", name, len(seen))
 	}
+	savePicture(s.t, name, img)
+}
+
+func savePicture(t *testing.T, name string, img image.Image) {
+	t.Helper()
 	dir := os.Getenv("TERTULIA_SHOTS")
 	if dir == "" {
 		return
 	}
 	f, err := os.Create(filepath.Join(dir, name+".png"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer f.Close() //nolint:errcheck // a picture for people
 	if err := png.Encode(f, img); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -162,6 +168,7 @@ func TestIconCanBeDrawn(t *testing.T) {
 	win.SetPadded(false)
 	win.Resize(fyne.NewSize(512, 512))
 	img := win.Canvas().Capture()
+	savePicture(t, "icon", img)
 	if r, g, b, _ := img.At(256, 172).RGBA(); r>>8 != 0xd9 || g>>8 != 0x67 || b>>8 != 0x3d {
 		t.Errorf("the uppermost head is drawn in %x %x %x", r>>8, g>>8, b>>8)
 	}

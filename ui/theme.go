@@ -194,7 +194,7 @@ func (t appTheme) Size(name fyne.ThemeSizeName) float32 {
 // a dark ground.
 func authorColor(id string) color.NRGBA {
 	c := avatarColor(id)
-	if fyne.CurrentApp().Settings().ThemeVariant() != theme.VariantDark {
+	if red, _, _, _ := theme.Color(colorBubble).RGBA(); red > 0x8000 {
 		return c
 	}
 	lift := func(v uint8) uint8 { return v + (255-v)*2/5 }

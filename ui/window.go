@@ -9,6 +9,7 @@ package ui
 
 import (
 	"context"
+	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -31,12 +32,14 @@ type Window struct {
 	list       *messageList
 	composer   *composer
 	newest     *widget.Button
+	corner     *fyne.Container // of newest
 	hint       *widget.RichText
 	notice     *notice
 	main       fyne.CanvasObject
 	chat       *fyne.Container
 
-	shown state
+	shown  state
+	drafts map[string]string // by room, what was being written when another was opened
 }
 
 // New makes the window; it shows nothing of the node before Run. It is to be
@@ -47,7 +50,7 @@ func New(app fyne.App, node Node) (*Window, error) {
 	}
 	app.Settings().SetTheme(NewTheme())
 	app.SetIcon(appIcon())
-	w := &Window{app: app, loop: newLoop(node), notice: newNotice()}
+	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]string{}}
 	w.win = app.NewWindow(tr(textAppName))
 	w.win.SetPadded(false)
 	w.win.SetMaster()
@@ -103,9 +106,9 @@ func (w *Window) buildChat() {
 	write := container.NewBorder(nil, nil, nil, container.NewVBox(layout.NewSpacer(), send), w.composer)
 	bottom := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
 		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, write)))
-	corner := container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
-	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), corner)
-	w.chat = container.NewBorder(w.header.root, bottom, nil, nil, messages)
+	w.corner = container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
+	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), w.corner)
+	w.chat = container.New(frame{}, w.header.root, messages, bottom)
 	w.composer.OnGrow = func() { relayout(w.chat) }
 }
 
@@ -164,6 +167,7 @@ func (w *Window) show(s *state) {
 	w.header.set(room)
 	if s.room != before.room {
 		w.list.clear()
+		w.swapDraft(before.room, s.room)
 		w.win.Canvas().Focus(w.composer)
 	} else if s.newest != before.newest {
 		w.list.stuck = true
@@ -176,6 +180,13 @@ func (w *Window) show(s *state) {
 	w.stuck(w.list.stuck)
 	w.showHint(&room)
 	w.allowWriting(room.State == chat.Joined)
+}
+
+// swapDraft keeps what is being written with the room it is meant for.
+func (w *Window) swapDraft(from, to string) {
+	w.drafts[from] = w.composer.Text
+	w.composer.SetText(w.drafts[to])
+	delete(w.drafts, to)
 }
 
 func (w *Window) showHint(r *chat.Room) {
@@ -218,6 +229,7 @@ func (w *Window) stuck(stuck bool) {
 	} else {
 		w.newest.Show()
 	}
+	w.corner.Refresh()
 }
 
 func (w *Window) toNewest() {
@@ -250,6 +262,7 @@ func (w *Window) send(text string) {
 func (w *Window) unsent(d chat.Draft, err error) {
 	w.notice.fail(err)
 	if d.Room != w.shown.room {
+		w.drafts[d.Room] = strings.TrimSpace(d.Text + "\n" + w.drafts[d.Room])
 		return
 	}
 	if w.composer.Text != "" {

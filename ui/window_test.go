@@ -112,6 +112,24 @@ func TestMessageThatCouldNotBeSentReturnsToItsAuthor(t *testing.T) {
 	}
 }
 
+func TestWhatIsBeingWrittenStaysWithItsRoom(t *testing.T) {
+	n := newFakeNode()
+	furnish(n)
+	s := newStage(t, n)
+	s.until("the first room", func() bool { return s.win.shown.room == "a" })
+	test.Type(s.win.composer, "for a")
+	s.win.openRoom("b")
+	s.until("the other room", func() bool { return s.win.shown.room == "b" })
+	if s.win.composer.Text != "" {
+		t.Errorf("room b's composer holds %q", s.win.composer.Text)
+	}
+	s.win.openRoom("a")
+	s.until("the first room again", func() bool { return s.win.shown.room == "a" })
+	if s.win.composer.Text != "for a" {
+		t.Errorf("room a's composer holds %q, want what was written", s.win.composer.Text)
+	}
+}
+
 func TestHistoryLoadsByPageWhileItIsRead(t *testing.T) {
 	n := newFakeNode()
 	lobby(n, 2000)

@@ -283,8 +283,8 @@ func roomStatus(r chat.RoomStatus) *pb.RoomStatus {
 		Replicas: each(r.Replicas, func(r chat.Replica) *pb.Replica {
 			return &pb.Replica{NodeId: r.NodeID, FinalIndex: r.FinalIndex, OrderHash: r.OrderHash}
 		}),
-		SetHash: r.SetHash,
-		Parked:  int64(r.Parked),
+		TailHash: r.TailHash,
+		Parked:   int64(r.Parked),
 	}
 }
 
@@ -307,8 +307,8 @@ func chatRoomStatus(r *pb.RoomStatus) chat.RoomStatus {
 		Replicas: each(r.GetReplicas(), func(r *pb.Replica) chat.Replica {
 			return chat.Replica{NodeID: r.GetNodeId(), FinalIndex: r.GetFinalIndex(), OrderHash: r.GetOrderHash()}
 		}),
-		SetHash: r.GetSetHash(),
-		Parked:  int(r.GetParked()),
+		TailHash: r.GetTailHash(),
+		Parked:   int(r.GetParked()),
 	}
 }
 

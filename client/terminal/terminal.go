@@ -177,7 +177,7 @@ func (t *talk) run(ctx context.Context) error {
 		}
 		var work chan<- job
 		var next job
-		if t.busy == nil && len(t.queue) > 0 {
+		if t.attached && t.busy == nil && len(t.queue) > 0 {
 			work, next = t.work, job{t.queue[0], t.room}
 		}
 		select {

@@ -29,7 +29,7 @@ func (e event) String() string {
 type conversation struct {
 	t      *testing.T
 	stdin  *io.PipeWriter
-	stdout *bufio.Reader
+	stdout <-chan string // lines; closed at the end
 	stop   context.CancelFunc
 	done   chan error
 }
@@ -50,7 +50,7 @@ func talk(t *testing.T, s *apitest.Server, cfg terminal.Config) *conversation {
 		cfg.Wait = 10 * time.Second
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	v := &conversation{t: t, stdin: inW, stdout: bufio.NewReader(outR), stop: stop, done: make(chan error, 1)}
+	v := &conversation{t: t, stdin: inW, stdout: collect(outR), stop: stop, done: make(chan error, 1)}
 	go func() {
 		v.done <- terminal.Run(ctx, c, cfg)
 		outW.Close()
@@ -64,6 +64,21 @@ func talk(t *testing.T, s *apitest.Server, cfg terminal.Config) *conversation {
 	return v
 }
 
+// maxOutputLines is how many lines a test may leave unread.
+const maxOutputLines = 4000
+
+// collect reads on, so that a conversation never waits for its test.
+func collect(r io.Reader) <-chan string {
+	lines := make(chan string, maxOutputLines)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return lines
+}
+
 func (v *conversation) say(lines ...string) {
 	v.t.Helper()
 	for _, line := range lines {
@@ -75,11 +90,11 @@ func (v *conversation) say(lines ...string) {
 
 func (v *conversation) line() string {
 	v.t.Helper()
-	text, err := v.stdout.ReadString('\n')
-	if err != nil {
-		v.t.Fatalf("no more lines: %v", err)
+	text, ok := <-v.stdout
+	if !ok {
+		v.t.Fatalf("no more lines: %v", <-v.done)
 	}
-	return strings.TrimSuffix(text, "\n")
+	return text
 }
 
 func (v *conversation) next() event {
@@ -106,17 +121,14 @@ func (v *conversation) until(kind string) event {
 func (v *conversation) rest() ([]event, error) {
 	v.t.Helper()
 	var events []event
-	for {
-		line, err := v.stdout.ReadString('\n')
-		if err == io.EOF {
-			return events, <-v.done
-		}
+	for line := range v.stdout {
 		var e event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			v.t.Fatalf("%q: %v", line, err)
 		}
 		events = append(events, e)
 	}
+	return events, <-v.done
 }
 
 const lobbyID = "abc0000000000000000000000000000000000000000000000000000000000000"
@@ -182,11 +194,13 @@ func TestLinesOfInputMeanWhatTheyShould(t *testing.T) {
 	n.AddRoom("three", chat.Joining)
 	n.Devices = []chat.Member{{Name: "n1", Self: true, State: chat.PeerConnected}}
 	v := talk(t, apitest.Serve(t, n), terminal.Config{JSON: true})
-	v.until("attached")
 	v.say("", "   ", "one", "//slash", "/nonsense x", "{broken", `{"text":""}`, "bad \xff", strings.Repeat("x", 1<<20+5), "/history", "/who", "/rooms", "/help", "/read n1/1", "/confirmations", "/room", "/room nowhere", "/room three", "/room two", "in two", "/quit")
 	events, err := v.rest()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if e := events[0]; e["event"] != "attached" && e["event"] != "error" {
+		t.Errorf("%v came before the room was entered", e)
 	}
 	var said, failed []string
 	replies := make(map[string]event)
@@ -284,8 +298,8 @@ func TestTheQueueIsBoundedAndUnsentLinesAreNamed(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	v.stdin.Close()
-	if i := <-wrote; i > 1200 { // the rest fits the reader's own buffer
-		t.Logf("%d lines left stdin", i)
+	if i := <-wrote; i > 1003 {
+		t.Errorf("%d lines were taken", i)
 	}
 }
 

@@ -317,7 +317,7 @@ func TestARemovalDoesNotStrandWhatAMemberWaitsFor(t *testing.T) {
 	one, two := bob.say(1), bob.say(1)
 	eva.hear(one, two)
 	needs := eva.say(1)
-	ana.hear(needs, two) // wait for one
+	ana.hear(two, needs) // wait for one
 	ana.remove(bob)
 	ana.hear(one)
 	if !ana.holds(needs) {
@@ -401,10 +401,10 @@ func TestARefusedRunThatWaitedIsForgotten(t *testing.T) {
 
 func TestAForkThatWaitsIsForgottenWhenItsPlaceIsTaken(t *testing.T) {
 	_, ana, bob, _ := trio(t)
-	one := bob.draft(2)
+	one := bob.draft(3)
 	e := bob.next()
-	e.WallMS = 3
-	fork := bob.sign(ordering.Entry{Room: e.Room, Origin: e.Origin, Seq: 2, Prev: ordering.Hash{1}, TS: 99, Kind: e.Kind})
+	never := ordering.Ref{EntryID: ordering.EntryID{Origin: ana.origin, Seq: 1000}}
+	fork := bob.sign(ordering.Entry{Room: e.Room, Origin: e.Origin, Seq: 2, Prev: ordering.Hash{1}, Deps: []ordering.Ref{never}, TS: 99, Kind: e.Kind})
 	ana.hear(fork, one)
 	if !ana.holds(one) || ana.g.Parked() != 0 {
 		t.Errorf("%d parked", ana.g.Parked())
@@ -430,12 +430,12 @@ func TestAHostilePeerCanNotUseUpTheShelf(t *testing.T) {
 			t.Fatalf("after %d runs: %v", n, err)
 		}
 		at.shelfSound()
-		one := eva.say(1)
+		eva.say(1)
 		two := eva.say(1)
 		if err := at.take(eva.origin.Device, two); err != nil {
 			t.Errorf("with %d runs of one peer waiting, another's: %v", at.g.Parked(), err)
 		}
-		at.hear(one)
+		at.hear(eva.log...)
 		if !at.holds(two) {
 			t.Error("not accepted once its past is here")
 		}

@@ -51,7 +51,7 @@ CREATE TABLE lines (
   text       TEXT NOT NULL
 );
 CREATE INDEX lines_shown ON lines (room, key) WHERE repeated = 0;
-CREATE INDEX lines_stamp ON lines (stamp, payload) WHERE repeated = 0 AND stamp IS NOT NULL;
+CREATE UNIQUE INDEX lines_stamp ON lines (stamp, payload) WHERE repeated = 0 AND stamp IS NOT NULL;
 CREATE INDEX lines_sealed ON lines (room, sealed_by) WHERE readable = 0;
 
 CREATE VIRTUAL TABLE words USING fts5 (

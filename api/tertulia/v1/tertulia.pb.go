@@ -771,7 +771,7 @@ type RoomStatus struct {
 	Clocks   map[string]uint64 `protobuf:"bytes,14,rep,name=clocks,proto3" json:"clocks,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Replicas []*Replica        `protobuf:"bytes,15,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	// Equal at two nodes exactly if they hold the same entries.
-	SetHash string `protobuf:"bytes,16,opt,name=set_hash,json=setHash,proto3" json:"set_hash,omitempty"`
+	TailHash string `protobuf:"bytes,16,opt,name=tail_hash,json=tailHash,proto3" json:"tail_hash,omitempty"`
 	// Entries held back for a missing past.
 	Parked        int64 `protobuf:"varint,17,opt,name=parked,proto3" json:"parked,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -913,9 +913,9 @@ func (x *RoomStatus) GetReplicas() []*Replica {
 	return nil
 }
 
-func (x *RoomStatus) GetSetHash() string {
+func (x *RoomStatus) GetTailHash() string {
 	if x != nil {
-		return x.SetHash
+		return x.TailHash
 	}
 	return ""
 }
@@ -3658,7 +3658,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\vfinal_index\x18\x02 \x01(\x04R\n" +
 	"finalIndex\x12\x1d\n" +
 	"\n" +
-	"order_hash\x18\x03 \x01(\tR\torderHash\"\xac\x04\n" +
+	"order_hash\x18\x03 \x01(\tR\torderHash\"\xae\x04\n" +
 	"\n" +
 	"RoomStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -3679,8 +3679,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\vwaiting_for\x18\r \x03(\tR\n" +
 	"waitingFor\x12;\n" +
 	"\x06clocks\x18\x0e \x03(\v2#.tertulia.v1.RoomStatus.ClocksEntryR\x06clocks\x120\n" +
-	"\breplicas\x18\x0f \x03(\v2\x14.tertulia.v1.ReplicaR\breplicas\x12\x19\n" +
-	"\bset_hash\x18\x10 \x01(\tR\asetHash\x12\x16\n" +
+	"\breplicas\x18\x0f \x03(\v2\x14.tertulia.v1.ReplicaR\breplicas\x12\x1b\n" +
+	"\ttail_hash\x18\x10 \x01(\tR\btailHash\x12\x16\n" +
 	"\x06parked\x18\x11 \x01(\x03R\x06parked\x1a9\n" +
 	"\vClocksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

@@ -1,0 +1,252 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"tertulia/ordering"
+	"tertulia/p2p/wire/wirepb"
+)
+
+func testRun(t testing.TB, entries, body int) ordering.Run {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	o := ordering.Origin{Device: ordering.DeviceKey(key.Public().(ed25519.PublicKey))}
+	var list []*ordering.Entry
+	var prev ordering.Hash
+	for i := range entries {
+		e := ordering.Seal(ordering.Entry{
+			Room: ordering.RoomID{7}, Origin: o, Seq: uint64(i + 1), Prev: prev, TS: uint64(i + 1),
+			Kind: ordering.KindMessage, Body: bytes.Repeat([]byte{'x'}, body),
+		})
+		prev = e.Hash()
+		list = append(list, e)
+	}
+	return ordering.SignRun(key, list...).Run()
+}
+
+func everyFrame(t testing.TB) []Frame {
+	run := testRun(t, 2, 10)
+	o := run.Origin()
+	vector := ordering.Vector{o: 2, {Device: ordering.DeviceKey{1}}: 9}
+	keys := []RoomKey{{ID: ordering.KeyID{1}, Key: [32]byte{2}}}
+	return []Frame{
+		&Hello{BootID: 1 << 63, Instance: ordering.Instance{1, 2}, Name: "n1", Version: "0.1"},
+		&Heartbeat{Counter: 1, SentNS: 2, EchoNS: 3, HeldNS: 4, DiskOK: true},
+		&Heartbeat{HearsChanged: true, Hears: []ordering.DeviceKey{{1}, {2}}, Draining: true},
+		&Leaving{},
+		&Rooms{IDs: []ordering.RoomID{{1}, {2}}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Push{Run: run}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Digest{Hash: vector.Hash(), Count: 11}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Have{Vector: vector, Answer: true}},
+		&PeerRecords{Envelopes: [][]byte{{1}, {2, 3}}},
+		&JoinRequest{Room: ordering.RoomID{1}, Invite: ordering.InviteKey{2}, Origin: o, Name: "n2", TimeMS: -1, Proof: [64]byte{3}},
+		&JoinReply{Refused: RefusedExpired},
+		&JoinReply{Genesis: run, Heads: vector, Keys: keys},
+		&FetchRequest{Room: ordering.RoomID{1}, Wants: []ordering.Want{{Origin: o, After: 3}}, Newest: 50},
+		&FetchRun{Run: run},
+		&FetchEnd{More: true},
+		&KeysRequest{Room: ordering.RoomID{1}, IDs: []ordering.KeyID{{1}, {2}}},
+		&KeysReply{Keys: keys},
+	}
+}
+
+func TestEveryFrameComesBackAsItWas(t *testing.T) {
+	var stream bytes.Buffer
+	w := NewWriter(&stream)
+	frames := everyFrame(t)
+	for _, f := range frames {
+		if err := w.Write(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r := NewReader(&stream)
+	for _, want := range frames {
+		got, err := r.Read()
+		if err != nil {
+			t.Fatalf("%T: %v", want, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%T came back as\n%+v, want\n%+v", want, got, want)
+		}
+	}
+	if _, err := r.Read(); err != io.EOF {
+		t.Errorf("at the end: %v, want EOF", err)
+	}
+}
+
+func TestRunsTravelAsTheyWereSigned(t *testing.T) {
+	run := testRun(t, 3, 100)
+	b, err := Encode(&FetchRun{Run: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.(*FetchRun).Run
+	if !bytes.Equal(got.Bytes(), run.Bytes()) {
+		t.Error("the bytes changed")
+	}
+	if _, err := ordering.VerifyRun(got); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeartbeatsHaveAtLeast64Bytes(t *testing.T) {
+	for _, h := range []*Heartbeat{{}, {Counter: 1, DiskOK: true}, {Counter: 1 << 60, SentNS: 1 << 60, EchoNS: 1 << 60, HeldNS: 1 << 60}} {
+		b, err := Encode(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) < minHeartbeat {
+			t.Errorf("%+v has %d bytes", h, len(b))
+		}
+	}
+}
+
+func TestLargestRunAndVectorFitAFrame(t *testing.T) {
+	vector := ordering.Vector{}
+	for i := range ordering.MaxOrigins {
+		var o ordering.Origin
+		binary.BigEndian.PutUint32(o.Device[:], uint32(i))
+		vector[o] = 1<<64 - 1
+	}
+	keys := make([]RoomKey, MaxRoomKeys)
+	for _, f := range []Frame{
+		&Room{Msg: &ordering.Have{Vector: vector}},
+		&JoinReply{Genesis: testRun(t, 1, 100), Heads: vector, Keys: keys},
+		&FetchRun{Run: testRun(t, 3, ordering.MaxBody)},
+	} {
+		b, err := Encode(f)
+		if err != nil {
+			t.Fatalf("%T: %v", f, err)
+		}
+		if _, err := Decode(b); err != nil {
+			t.Errorf("%T: %v", f, err)
+		}
+	}
+}
+
+func TestWhatIsOverALimitIsOversize(t *testing.T) {
+	for name, f := range map[string]Frame{
+		"name":    &Hello{Name: strings.Repeat("n", ordering.MaxName+1)},
+		"version": &Hello{Name: "n", Version: strings.Repeat("v", MaxVersion+1)},
+		"rooms":   &Rooms{IDs: make([]ordering.RoomID, MaxRooms+1)},
+		"hears":   &Heartbeat{HearsChanged: true, Hears: make([]ordering.DeviceKey, MaxHears+1)},
+		"records": &PeerRecords{Envelopes: make([][]byte, MaxPeerRecords+1)},
+		"record":  &PeerRecords{Envelopes: [][]byte{make([]byte, MaxPeerRecord+1)}},
+		"keys":    &KeysReply{Keys: make([]RoomKey, MaxRoomKeys+1)},
+		"ids":     &KeysRequest{IDs: make([]ordering.KeyID, MaxRoomKeys+1)},
+		"wants":   &FetchRequest{Wants: make([]ordering.Want, ordering.MaxOrigins+1)},
+		"newest":  &FetchRequest{Newest: MaxNewest + 1},
+		"refused": &JoinReply{Refused: strings.Repeat("r", MaxRefused+1)},
+		"run":     &FetchRun{Run: testRun(t, 4, ordering.MaxBody)},
+	} {
+		b, err := Encode(f)
+		if err == nil {
+			_, err = Decode(b)
+		}
+		if !errors.Is(err, ErrOversize) {
+			t.Errorf("%s: %v, want ErrOversize", name, err)
+		}
+	}
+}
+
+func TestFrameOverTheLimitIsNotRead(t *testing.T) {
+	b := binary.AppendUvarint(nil, MaxFrame+1)
+	allocated := testing.AllocsPerRun(1, func() {
+		if _, err := NewReader(bytes.NewReader(b)).Read(); !errors.Is(err, ErrOversize) {
+			t.Errorf("%v, want ErrOversize", err)
+		}
+	})
+	if allocated > 50 {
+		t.Errorf("%v allocations for a frame that is refused", allocated)
+	}
+}
+
+func TestUnknownAndMalformedFramesDoNotEndTheStream(t *testing.T) {
+	var stream bytes.Buffer
+	add := func(b []byte) {
+		stream.Write(binary.AppendUvarint(nil, uint64(len(b))))
+		stream.Write(b)
+	}
+	add([]byte{0xfa, 0x01, 1, 'x'}) // field 31
+	add([]byte{0x0a, 0x7f})         // a hello cut off
+	leaving, err := Encode(&Leaving{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(leaving)
+	r := NewReader(&stream)
+	if _, err := r.Read(); !errors.Is(err, ErrUnknown) {
+		t.Errorf("%v, want ErrUnknown", err)
+	}
+	if _, err := r.Read(); !errors.Is(err, ErrMalformed) {
+		t.Errorf("%v, want ErrMalformed", err)
+	}
+	if f, err := r.Read(); err != nil || !reflect.DeepEqual(f, &Leaving{}) {
+		t.Errorf("%v, %v, want Leaving", f, err)
+	}
+}
+
+func TestVectorHasOneEncoding(t *testing.T) {
+	a := packMark(nil, ordering.Origin{Device: ordering.DeviceKey{1}}, 5)
+	b := packMark(nil, ordering.Origin{Device: ordering.DeviceKey{2}}, 5)
+	zero := packMark(nil, ordering.Origin{}, 0)
+	for name, v := range map[string][]byte{"descending": append(b, a...), "twice": append(a, a...), "zero": zero, "cut": a[:47]} {
+		pb := &wirepb.Frame{Body: &wirepb.Frame_Room{Room: &wirepb.Room{
+			Room: make([]byte, 32), Message: &wirepb.Room_Have{Have: &wirepb.Have{Vector: v}},
+		}}}
+		raw, err := proto.Marshal(pb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(raw); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v, want ErrMalformed", name, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, x := range everyFrame(f) {
+		b, err := Encode(x)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x, err := Decode(b)
+		if err != nil {
+			if !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrOversize) {
+				t.Errorf("an error of no kind: %v", err)
+			}
+			return
+		}
+		once, err := Encode(x)
+		if err != nil {
+			t.Fatalf("what was decoded does not encode: %v", err)
+		}
+		y, err := Decode(once)
+		if err != nil {
+			t.Fatalf("what was encoded does not decode: %v", err)
+		}
+		twice, err := Encode(y)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Errorf("encoding again gives other bytes: %v", err)
+		}
+	})
+}
