@@ -61,7 +61,7 @@ test: ## install what tests lack and run them all, the window under Xvfb include
 	@$(MAKE) build
 	CGO_ENABLED=1 go test -race -tags ci $(CONCURRENT)
 	$(PLAIN) go test -tags ci $$($(PLAIN) go list -tags ci ./... | grep -v '^tertulia$$')
-	$(PLAIN) TERTULIA_BIN=$(CURDIR)/bin/tertulia TERTULIA_HEADLESS=$(CURDIR)/bin/tertulia-headless \
+	$(PLAIN) E2E_DESKTOP=$(CURDIR)/bin/tertulia E2E_HEADLESS=$(CURDIR)/bin/tertulia-headless \
 		go test -tags 'ci e2e' -count=1 -timeout 20m .
 
 shot: build ## a picture of the real window, in SHOT (docs/window.png)

@@ -84,6 +84,15 @@ func (n *Network) forget(l *link) {
 // Members says with whom this node is to stay connected. It replaces what was
 // said before. All are dialled until maxHeld are connected.
 func (n *Network) Members(members []ordering.DeviceKey) {
+	n.setMembers(members)
+	select {
+	case <-n.started:
+		n.keepWanted()
+	default: // Run begins with it
+	}
+}
+
+func (n *Network) setMembers(members []ordering.DeviceKey) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	want := map[ordering.DeviceKey]bool{}
@@ -96,6 +105,7 @@ func (n *Network) Members(members []ordering.DeviceKey) {
 		if l.member && !want[d] {
 			l.member = false
 			n.host.ConnManager().Unprotect(l.id, memberTag)
+			l.poke()
 			n.forget(l)
 		}
 	}
@@ -110,7 +120,6 @@ func (n *Network) Members(members []ordering.DeviceKey) {
 			n.host.ConnManager().Protect(l.id, memberTag)
 		}
 	}
-	n.wake()
 }
 
 // keepWanted starts a keeper for each wanted peer that has none.

@@ -299,7 +299,7 @@ func (n *Network) spawn(f func()) bool {
 }
 
 // serve makes a stream handler of f, which runs in a goroutine that Run waits
-// for and only for peers whose identity is a device key.
+// for, once Run has begun, and only for peers whose identity is a device key.
 func (n *Network) serve(f func(network.Stream, ordering.DeviceKey)) network.StreamHandler {
 	return func(s network.Stream) {
 		d, err := deviceOf(s.Conn().RemotePeer())
@@ -307,7 +307,7 @@ func (n *Network) serve(f func(network.Stream, ordering.DeviceKey)) network.Stre
 			_ = s.Reset() // nothing to do about a stream that does not even reset
 			return
 		}
-		if !n.spawn(func() { f(s, d) }) {
+		if !n.spawn(func() { <-n.started; f(s, d) }) {
 			_ = s.Reset()
 		}
 	}

@@ -24,7 +24,8 @@ const (
 )
 
 // session is one long-lived stream. Its reader tells the Handler what comes, its
-// writer sends what waits, beats, and judges the silence.
+// writer sends what waits and beats, and its watch judges the silence, which it
+// does also while the writer waits for a peer that takes nothing.
 type session struct {
 	n      *Network
 	link   *link
@@ -36,6 +37,7 @@ type session struct {
 	cancel context.CancelFunc
 	up     chan struct{} // closed when hello was exchanged
 	ended  chan struct{} // closed when all is over
+	look   chan struct{} // one slot: the rate changed, so judge by the new one
 	busy   atomic.Bool   // the Handler is being told something
 
 	mu        sync.Mutex
@@ -55,7 +57,7 @@ type session struct {
 func (n *Network) newSession(l *link, stream network.Stream, opened bool) *session {
 	s := &session{
 		n: n, link: l, stream: stream, opened: opened, out: newOutbox(),
-		up: make(chan struct{}), ended: make(chan struct{}),
+		up: make(chan struct{}), ended: make(chan struct{}), look: make(chan struct{}, 1),
 		detector: election.NewDetector(time.Now()), diskOK: true, told: map[ordering.DeviceKey]uint64{},
 	}
 	// Not a child of Network.ctx: a session outlives it by its goodbye.
@@ -66,18 +68,19 @@ func (n *Network) newSession(l *link, stream network.Stream, opened bool) *sessi
 // run serves the stream until it ends.
 func (s *session) run() {
 	reset := context.AfterFunc(s.ctx, func() { _ = s.stream.Reset() })
-	var reading sync.WaitGroup
-	reading.Go(func() {
+	var others sync.WaitGroup
+	others.Go(func() {
 		defer s.cancel()
 		if err := s.read(); err != nil {
 			s.n.log.Debug("stream ends", "peer", s.link.id, "err", err)
 		}
 	})
+	others.Go(s.watch)
 	if err := s.write(); err != nil {
 		s.n.log.Debug("stream ends", "peer", s.link.id, "err", err)
 	}
 	s.cancel()
-	reading.Wait()
+	others.Wait()
 	reset()
 	s.n.release(s)
 }
@@ -216,8 +219,19 @@ func (s *session) alive(now time.Time, traffic bool) {
 	}
 	rate := s.detector.Interval()
 	s.detector.Heard(now)
-	if s.detector.Interval() != rate {
-		s.out.signal() // the writer sleeps by the old rate
+	s.wakeAfter(rate)
+}
+
+// wakeAfter wakes the writer and the watch, which sleep by a rate that may have
+// changed. mu is held.
+func (s *session) wakeAfter(rate time.Duration) {
+	if s.detector.Interval() == rate {
+		return
+	}
+	s.out.signal()
+	select {
+	case s.look <- struct{}{}:
+	default:
 	}
 }
 
@@ -275,15 +289,7 @@ func (s *session) write() error {
 		if err := s.drain(w, &beat); err != nil {
 			return err
 		}
-		now := time.Now()
-		if s.judge(now) {
-			// A peer that starts anew is not to be answered on this connection.
-			if err := n.host.Network().ClosePeer(s.link.id); err != nil {
-				n.log.Debug("connection does not close", "peer", s.link.id, "err", err)
-			}
-			return errors.New("p2p: the peer is silent")
-		}
-		timer.Reset(max(s.nextLook(now, beat), time.Millisecond))
+		timer.Reset(time.Until(s.beatDue(&beat)))
 		select {
 		case <-s.ctx.Done():
 			return nil
@@ -332,7 +338,9 @@ func (s *session) drain(w *wire.Writer, b *beat) error {
 		if r, ok := f.(*wire.Room); ok && traffic(r) {
 			now := time.Now()
 			s.mu.Lock()
+			rate := s.detector.Interval()
 			s.detector.Said(now)
+			s.wakeAfter(rate)
 			s.mu.Unlock()
 		}
 	}
@@ -372,15 +380,40 @@ func (s *session) heartbeat(now time.Time, b *beat) *wire.Heartbeat {
 	return h
 }
 
-// nextLook is the time until a heartbeat or a judgement is due.
-func (s *session) nextLook(now time.Time, b beat) time.Duration {
+// watch judges the silence until the stream ends.
+func (s *session) watch() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.n.ctx.Done():
+			return
+		case <-s.look:
+		case <-timer.C:
+		}
+		now := time.Now()
+		if s.judge(now) {
+			// A peer that starts anew is not to be answered on this connection.
+			if err := s.n.host.Network().ClosePeer(s.link.id); err != nil {
+				s.n.log.Debug("connection does not close", "peer", s.link.id, "err", err)
+			}
+			s.cancel()
+			return
+		}
+		timer.Reset(s.nextLook(now))
+	}
+}
+
+func (s *session) nextLook(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := b.last.Add(s.detector.Interval())
+	next := s.detector.Interval()
 	if !s.suspected {
-		next = earlier(next, s.detector.Deadline())
+		next = min(next, s.detector.Deadline().Sub(now))
 	}
-	return next.Sub(now)
+	return max(next, time.Millisecond)
 }
 
 // judge applies B1 and reports whether the silence has lasted so long that the

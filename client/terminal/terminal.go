@@ -132,7 +132,7 @@ type talk struct {
 	queue    []input
 	busy     *input // what the worker has
 	refused  []input
-	awaited  string            // client id of the newest line, until it is shown
+	awaited  string            // client id of the newest line handed over, until it is shown
 	remember map[string]string // client id -> id that `sent` named
 	order    []string          // of remember, oldest first
 }
@@ -177,7 +177,7 @@ func (t *talk) run(ctx context.Context) error {
 		}
 		var work chan<- job
 		var next job
-		if t.attached && t.busy == nil && len(t.queue) > 0 {
+		if t.ready() {
 			work, next = t.work, job{t.queue[0], t.room}
 		}
 		select {
@@ -198,7 +198,7 @@ func (t *talk) run(ctx context.Context) error {
 			}
 			t.take(in)
 		case work <- next:
-			t.busy = &t.queue[0]
+			t.busy, t.awaited = &t.queue[0], next.clientID
 			t.queue = t.queue[1:]
 		case r := <-t.done:
 			t.busy = nil
@@ -223,6 +223,13 @@ func (t *talk) run(ctx context.Context) error {
 	}
 }
 
+// ready reports whether the worker may have the next line. A room is left only
+// when the last message said in it has been shown.
+func (t *talk) ready() bool {
+	return t.attached && t.busy == nil && len(t.queue) > 0 &&
+		(t.queue[0].command != "/room" || t.awaited == "")
+}
+
 // take puts a line into the queue.
 func (t *talk) take(in input) {
 	if in.problem != nil {
@@ -233,7 +240,6 @@ func (t *talk) take(in input) {
 		if in.clientID == "" {
 			in.clientID = uuid.NewString()
 		}
-		t.awaited = in.clientID
 	}
 	t.queue = append(t.queue, in)
 }

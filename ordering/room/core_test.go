@@ -32,6 +32,7 @@ func TestInAFullMeshEachPeerIsPushedARunOnce(t *testing.T) {
 	w.mesh()
 	w.run(time.Second, nil)
 	clear(w.pushes)
+	w.nodes[0].published = nil
 	for _, x := range w.nodes {
 		ref := x.say(line)[0]
 		x.drive()
@@ -309,4 +310,35 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+func TestWhatARemovedMemberWroteBesideIsAskedForOnceAndTakenWhenNeeded(t *testing.T) {
+	for s := range int64(6) {
+		w := newNetwork(t, s, 3)
+		w.shared()
+		creator, removed, other := w.nodes[0], w.nodes[1], w.nodes[2]
+		removed.connect(other)
+		w.run(time.Second, nil)
+		beside := removed.say(line)[0]
+		removed.drive()
+		w.run(time.Second, nil)
+		removed.disconnect(other)
+		creator.say(Draft{Kind: ordering.KindRemove, Body: ordering.Remove{Device: removed.self.Device}.Encode()})
+		creator.drive()
+		creator.connect(other)
+		fetches := len(creator.fetches)
+		w.run(time.Minute, nil)
+		if creator.core.Graph().Holds(beside.EntryID) || creator.core.Graph().Parked() != 1 {
+			t.Fatalf("world %d: not held back; %d parked", s, creator.core.Graph().Parked())
+		}
+		if n := len(creator.fetches) - fetches; n > 2 {
+			t.Errorf("world %d: fetched %d times in a minute", s, n)
+		}
+		other.say(line)
+		other.drive()
+		took := w.run(time.Minute, func() bool { return creator.have.Count() == other.have.Count() })
+		if took > 100*time.Millisecond || !creator.core.Graph().Holds(beside.EntryID) {
+			t.Errorf("world %d: taken after %s", s, took)
+		}
+	}
 }

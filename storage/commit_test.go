@@ -1,0 +1,209 @@
+package storage
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"tertulia/chat"
+	"tertulia/ordering"
+)
+
+// waitFor commits the writes before the store runs, so that they form one group,
+// and returns each one's error.
+func waitFor(t *testing.T, s *Store, writes ...*Write) []error {
+	t.Helper()
+	errs := make([]error, len(writes))
+	queued := make(chan struct{}, len(writes))
+	var all sync.WaitGroup
+	for i, w := range writes {
+		all.Go(func() { errs[i] = s.Commit(t.Context(), w) })
+	}
+	go func() { // the queue is watched, since Commit does not return before the group is durable
+		for {
+			s.mu.Lock()
+			n := len(s.waiting)
+			s.mu.Unlock()
+			if n == len(writes) {
+				queued <- struct{}{}
+				return
+			}
+		}
+	}()
+	<-queued
+	stop := run(t, s)
+	all.Wait()
+	stop()
+	return errs
+}
+
+func TestWaitingCommitsShareATransactionAndOneFaultStaysAlone(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rooms = 20
+	var writes []*Write
+	for i := range uint64(rooms) {
+		a := newAuthor(i, testRoom(i))
+		writes = append(writes, &Write{Room: a.room, Entries: []Entry{a.say(1, fmt.Sprint(i))}})
+	}
+	a := newAuthor(100, testRoom(100))
+	fine, cut := a.say(1, "fine"), a.line(2, "cut")
+	writes = append(writes, &Write{Room: a.room, Entries: []Entry{fine, cut}})
+	before := s.Transactions()
+	errs := waitFor(t, s, writes...)
+	if got := s.Transactions() - before; got != 1 {
+		t.Errorf("%d transactions, want 1", got)
+	}
+	for i, err := range errs[:rooms] {
+		if err != nil {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	if err := errs[rooms]; err == nil || chat.CodeOf(err) == chat.CodeDisk {
+		t.Errorf("a cut run: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = open(t, dir)
+	for i := range uint64(rooms) {
+		rows, err := page(t, s, testRoom(i))
+		wantTexts(t, "page", rows, err, fmt.Sprint(i))
+	}
+	rows, err := page(t, s, a.room)
+	wantTexts(t, "page of the failed write", rows, err)
+	// The numbers that the failed write gave are forgotten with it.
+	commit(t, s, a.room, fine)
+	rows, err = page(t, s, a.room)
+	wantTexts(t, "page", rows, err, "fine")
+}
+
+func TestAnEntryIsStoredOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	room := testRoom(1)
+	a, fork := newAuthor(1, room), newAuthor(1, room)
+	e := a.say(1, "one")
+	commit(t, s, room, e)
+	commit(t, s, room, e)
+	rows, err := page(t, s, room)
+	wantTexts(t, "page", rows, err, "one")
+	if total, _, err := s.Counts(t.Context(), room, nil); total != 1 || err != nil {
+		t.Errorf("total %d, %v", total, err)
+	}
+	err = s.Commit(t.Context(), &Write{Room: room, Entries: []Entry{fork.say(1, "two")}})
+	if err == nil || !strings.Contains(err.Error(), "another entry has its place") {
+		t.Errorf("a fork: %v", err)
+	}
+}
+
+func TestADeletedRoomIsGoneAndItsRowsFollow(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, s)
+	room, other := testRoom(1), testRoom(2)
+	a, b := newAuthor(1, room), newAuthor(2, other)
+	var all []Entry
+	for ts := uint64(1); ts <= sweepEntries+10; ts++ {
+		all = append(all, a.say(ts, "word"))
+	}
+	meta := &Room{ID: room}
+	if err := s.Commit(t.Context(), &Write{Room: room, Meta: meta, Entries: all, Keys: []RoomKey{{}}}); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, other, b.say(1, "word"))
+	if err := s.DeleteRoom(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	if rooms, err := s.Rooms(t.Context()); err != nil || len(rooms) != 0 {
+		t.Errorf("rooms: %v, %v", rooms, err)
+	}
+	hits, err := s.Search(t.Context(), nil, "word", 10)
+	if err != nil || len(hits) != 1 || hits[0].Room != other {
+		t.Errorf("search: %v, %v", hits, err)
+	}
+	stop()
+	for s.w.sweeping { // what the end of Run left
+		s.sweep()
+	}
+	var left int
+	err = s.conn.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM entries) + (SELECT count(*) FROM lines)
+		+ (SELECT count(*) FROM words WHERE words MATCH 'word') + (SELECT count(*) FROM room_keys) + (SELECT count(*) FROM rooms)`).Scan(&left)
+	if err != nil || left != 4 {
+		t.Errorf("%d rows left, %v; want the other room's 4", left, err)
+	}
+	if _, err := s.conn.ExecContext(t.Context(), `INSERT INTO words (words, rank) VALUES ('integrity-check', 1)`); err != nil {
+		t.Errorf("full-text index: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFullDatabaseFailsVisiblyAndRecovers(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages int
+	if err := s.conn.QueryRowContext(t.Context(), "PRAGMA page_count").Scan(&pages); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n int) {
+		if _, err := s.conn.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(pages + 40)
+	stop := run(t, s)
+	acked := fillUp(t, s, testRoom(1))
+	stop()
+	limit(1 << 30)
+	a := newAuthor(9, testRoom(1))
+	if errs := waitFor(t, s.again(), &Write{Room: a.room, Entries: []Entry{a.say(100_000, "there is space")}}); errs[0] != nil {
+		t.Error(errs[0])
+	}
+	if got := len(restored(t, s, testRoom(1))); got != acked+1 {
+		t.Errorf("%d entries, want %d", got, acked+1)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// again lets the store run once more after Run ended.
+func (s *Store) again() *Store {
+	s.closed = false
+	return s
+}
+
+// fillUp commits until the disk refuses and checks that reading goes on. It
+// returns how many entries were acknowledged.
+func fillUp(t *testing.T, s *Store, room ordering.RoomID) int {
+	t.Helper()
+	a := newAuthor(1, room)
+	const tries = 10_000
+	text := strings.Repeat("word ", 200)
+	for n := range tries {
+		err := s.Commit(t.Context(), &Write{Room: room, Entries: []Entry{a.say(uint64(n+1), text)}})
+		if err == nil {
+			continue
+		}
+		if chat.CodeOf(err) != chat.CodeDisk || !strings.Contains(err.Error(), "full") {
+			t.Fatalf("commit %d: %v", n, err)
+		}
+		if got := len(restored(t, s, room)); n == 0 || got != n {
+			t.Fatalf("%d entries are read, %d were acknowledged", got, n)
+		}
+		return n
+	}
+	t.Fatalf("the disk took %d messages", tries)
+	return 0
+}
