@@ -211,6 +211,21 @@ func (p program) membersCommand() *cobra.Command {
 		}
 		return nil
 	})
-	cmd.AddCommand(later("remove"))
+	cmd.AddCommand(p.memberRemoveCommand())
+	return cmd
+}
+
+func (p program) memberRemoveCommand() *cobra.Command {
+	var flags clientFlags
+	cmd := &cobra.Command{Use: "remove ROOM NODE", Short: "End a device's membership, for good", Args: cobra.ExactArgs(2)}
+	flags.add(cmd)
+	cmd.RunE = p.action(func(ctx context.Context, args []string) error {
+		c, err := flags.open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.RemoveMember(ctx, args[0], args[1])
+	})
 	return cmd
 }

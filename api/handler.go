@@ -40,6 +40,7 @@ type Node interface {
 	CreateRoom(ctx context.Context, name string, order chat.Order) (chat.Room, error)
 	JoinRoom(ctx context.Context, invite string) (chat.Room, error)
 	LeaveRoom(ctx context.Context, room string) error
+	RemoveMember(ctx context.Context, room, member string) error // by name or peer id
 	Invite(ctx context.Context, o chat.InviteOptions) (string, error)
 	Members(ctx context.Context, room string) ([]chat.Member, error)
 	Send(ctx context.Context, d chat.Draft) (chat.Sent, error)
@@ -164,6 +165,14 @@ func (s *service) LeaveRoom(ctx context.Context, req *connect.Request[pb.LeaveRo
 		return answer[pb.LeaveRoomResponse](s, "LeaveRoom", nil, chat.Errorf(chat.CodeInvalid, "LeaveRoom needs a room."))
 	}
 	return answer(s, "LeaveRoom", &pb.LeaveRoomResponse{}, s.node.LeaveRoom(ctx, req.Msg.GetRoom()))
+}
+
+// RemoveMember has no default room either.
+func (s *service) RemoveMember(ctx context.Context, req *connect.Request[pb.RemoveMemberRequest]) (*connect.Response[pb.RemoveMemberResponse], error) {
+	if req.Msg.GetRoom() == "" || req.Msg.GetMember() == "" {
+		return answer[pb.RemoveMemberResponse](s, "RemoveMember", nil, chat.Errorf(chat.CodeInvalid, "RemoveMember needs a room and a member."))
+	}
+	return answer(s, "RemoveMember", &pb.RemoveMemberResponse{}, s.node.RemoveMember(ctx, req.Msg.GetRoom(), req.Msg.GetMember()))
 }
 
 func (s *service) Invite(ctx context.Context, req *connect.Request[pb.InviteRequest]) (*connect.Response[pb.InviteResponse], error) {

@@ -220,6 +220,12 @@ func (c *Client) LeaveRoom(ctx context.Context, room string) error {
 	return err
 }
 
+// RemoveMember ends a device's membership; it is named by name or peer id.
+func (c *Client) RemoveMember(ctx context.Context, room, member string) error {
+	_, err := call(ctx, c.service.RemoveMember, &pb.RemoveMemberRequest{Room: room, Member: member})
+	return err
+}
+
 // Invite makes an invite to a room.
 func (c *Client) Invite(ctx context.Context, o chat.InviteOptions) (string, error) {
 	resp, err := call(ctx, c.service.Invite, &pb.InviteRequest{Room: o.Room, ExpiresMs: o.Expires.Milliseconds(), Uses: int64(o.Uses)})

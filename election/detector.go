@@ -16,9 +16,9 @@ const (
 	maxTimeout  = 2 * time.Second
 	idleTimeout = 3 * time.Second
 
-	// stall is the time between two looks after which it was this process
-	// that slept, so that nobody else is blamed for the silence.
-	stall = time.Second
+	// stall is how late a look may be. When it is later, it was this process
+	// that slept or was starved, and nobody else is blamed for the silence.
+	stall = 200 * time.Millisecond
 
 	jitterWeight = 8 // a new sample counts for one part in this many
 )

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tertulia/chat"
 	"tertulia/node/invite"
 	"tertulia/ordering"
+	"tertulia/ordering/dag"
 	core "tertulia/ordering/room"
 	"tertulia/p2p"
 	"tertulia/p2p/wire"
@@ -370,21 +373,31 @@ func (r *room) sayAndWait(ctx context.Context, s *saying) (ordering.Ref, bool, e
 // inviters names this node and other members that are connected, with where
 // they listen.
 func (n *Node) inviters(v *roomView) []invite.Peer {
-	self := invite.Peer{Device: n.id.origin.Device}
-	for _, a := range n.net.Addrs() {
-		self.Addrs = append(self.Addrs, withoutPeer(a))
-	}
-	peers := []invite.Peer{self}
+	peers := []invite.Peer{{Device: n.id.origin.Device, Addrs: worthTelling(n.net.Addrs())}}
 	for _, d := range v.connected {
-		if addrs := n.net.AddrsOf(d); len(addrs) > 0 && len(peers) < invite.MaxPeers {
-			p := invite.Peer{Device: d}
-			for _, a := range addrs {
-				p.Addrs = append(p.Addrs, withoutPeer(a))
-			}
-			peers = append(peers, p)
+		if addrs := worthTelling(n.net.AddrsOf(d)); len(addrs) > 0 && len(peers) < invite.MaxPeers {
+			peers = append(peers, invite.Peer{Device: d, Addrs: addrs})
 		}
 	}
 	return peers
+}
+
+// worthTelling returns addresses as an invite has them: without the peer's id,
+// and those of the loopback interface only where there are no others.
+func worthTelling(addrs []string) []string {
+	var near, far []string
+	for _, a := range addrs {
+		a = withoutPeer(a)
+		if strings.HasPrefix(a, "/ip4/127.") || strings.HasPrefix(a, "/ip6/::1/") {
+			near = append(near, a)
+		} else {
+			far = append(far, a)
+		}
+	}
+	if len(far) == 0 {
+		return near
+	}
+	return far
 }
 
 // addrsOf returns the full multiaddrs that an invite names; none if it cannot be
@@ -422,6 +435,46 @@ func (n *Node) LeaveRoom(ctx context.Context, ref string) error {
 	}
 	n.membersChanged()
 	return err
+}
+
+// RemoveMember ends a device's membership for good and hands the others a new
+// room key. Only the room's creator can. The member is named by name or peer id.
+func (n *Node) RemoveMember(ctx context.Context, ref, member string) error {
+	r, err := n.find(ref)
+	if err != nil {
+		return err
+	}
+	v := r.view.Load()
+	var found []dag.Member
+	creator := false
+	for _, m := range v.members {
+		if !m.Former && (v.names[m.Device] == member || p2p.PeerIDOf(m.Device) == member) {
+			found = append(found, m)
+		}
+		creator = creator || m.Creator && m.Device == n.id.origin.Device
+	}
+	switch {
+	case len(found) == 0:
+		return chat.Errorf(chat.CodeNotFound, "%s has no member %q.", v.meta.Name, member).WithHint("`tertulia members` lists them.")
+	case !creator:
+		return chat.Errorf(chat.CodeForbidden, "Only the member that made %s can remove others.", v.meta.Name)
+	case found[0].Device == n.id.origin.Device:
+		return chat.Errorf(chat.CodeInvalid, "This is your own device.").WithHint("To go, use `tertulia rooms leave`.")
+	}
+	answer := make(chan error, 1)
+	err = r.post(ctx, func() {
+		r.say(&saying{kind: ordering.KindRemove, body: ordering.Remove{Device: found[0].Device}.Encode(), reply: func(_ ordering.Ref, _ bool, err error) {
+			if err == nil {
+				r.rekey()
+			}
+			answer <- err
+		}})
+	})
+	if err != nil {
+		return err
+	}
+	removed, err := await(ctx, r, answer)
+	return errors.Join(err, removed)
 }
 
 // seek looks for the members of each room through the rendezvous, often while

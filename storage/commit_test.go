@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,23 +16,16 @@ import (
 func waitFor(t *testing.T, s *Store, writes ...*Write) []error {
 	t.Helper()
 	errs := make([]error, len(writes))
-	queued := make(chan struct{}, len(writes))
 	var all sync.WaitGroup
 	for i, w := range writes {
 		all.Go(func() { errs[i] = s.Commit(t.Context(), w) })
 	}
-	go func() { // the queue is watched, since Commit does not return before the group is durable
-		for {
-			s.mu.Lock()
-			n := len(s.waiting)
-			s.mu.Unlock()
-			if n == len(writes) {
-				queued <- struct{}{}
-				return
-			}
-		}
-	}()
-	<-queued
+	for queued := 0; queued < len(writes); { // Commit itself returns only when the group is durable
+		runtime.Gosched()
+		s.mu.Lock()
+		queued = len(s.waiting)
+		s.mu.Unlock()
+	}
 	stop := run(t, s)
 	all.Wait()
 	stop()

@@ -145,7 +145,7 @@ func TestAFailedMigrationLeavesTheVersionBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	good, bad := "CREATE TABLE extra (x)", "CREATE TABLE more (x); INSERT INTO missing VALUES (1)"
+	good, bad := "CREATE TABLE extra (x);", "CREATE TABLE more (x); INSERT INTO missing VALUES (1);"
 	if err := migrate(t.Context(), s.conn, append(migrations[:1:1], good, bad)); err == nil {
 		t.Fatal("the bad step went through")
 	}

@@ -142,7 +142,7 @@ func TestSearchTakesAnyText(t *testing.T) {
 		{[]ordering.RoomID{room}, "reun", []string{"reunir AND NOT text:x", "Reunião às três"}},
 		{[]ordering.RoomID{other}, "REUN", []string{"reunião noutra sala"}},
 		{[]ordering.RoomID{}, "reun", nil},
-		{nil, "reun tre", []string{"Reunião às três"}},
+		{nil, "reuniao tre", []string{"Reunião às três"}},
 		{nil, "reu três", nil}, // only the last word is a prefix
 		{nil, `don't "quote"`, []string{`don't "quote" me`}},
 		{nil, "AND NOT", []string{"reunir AND NOT text:x"}},

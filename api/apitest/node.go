@@ -249,6 +249,10 @@ func (n *Node) note(format string, args ...any) error {
 
 func (n *Node) LeaveRoom(_ context.Context, room string) error { return n.note("leave room %s", room) }
 
+func (n *Node) RemoveMember(_ context.Context, room, member string) error {
+	return n.note("remove %s from %s", member, room)
+}
+
 func (n *Node) Invite(_ context.Context, o chat.InviteOptions) (string, error) {
 	return fmt.Sprintf("tertulia:%s:%s:%d", o.Room, o.Expires, o.Uses), nil
 }

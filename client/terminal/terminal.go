@@ -198,7 +198,10 @@ func (t *talk) run(ctx context.Context) error {
 			}
 			t.take(in)
 		case work <- next:
-			t.busy, t.awaited = &t.queue[0], next.clientID
+			t.busy = &t.queue[0]
+			if next.command == "" {
+				t.awaited = next.clientID
+			}
 			t.queue = t.queue[1:]
 		case r := <-t.done:
 			t.busy = nil

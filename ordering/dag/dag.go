@@ -140,7 +140,7 @@ func (g *Graph) MembersVersion() int { return len(g.people.list) }
 func (g *Graph) Creator() ordering.Origin { return g.people.creator }
 
 // CheckInvite returns "" if the invite admits a device now, else why not:
-// NotFound, Revoked, Expired, UsedUp, Removed or Full.
+// UnknownInvite, Revoked, Expired, UsedUp, Removed or Full.
 func (g *Graph) CheckInvite(key ordering.InviteKey, d ordering.DeviceKey, nowMS int64) InviteProblem {
 	return g.people.checkInvite(g.people.all, key, d, nowMS)
 }

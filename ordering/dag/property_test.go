@@ -228,8 +228,6 @@ func TestTheSameDeliveriesGiveTheSameOutputsInTheSameOrder(t *testing.T) {
 	})
 }
 
-// FuzzAccept makes runs by the bytes it is given: right ones, and ones that are
-// wrong in every way a signature allows, and delivers them in any order.
 func FuzzAccept(f *testing.F) {
 	r := rand.New(rand.NewSource(1))
 	for _, n := range []int{8, 40, 120, 400} {
@@ -237,96 +235,108 @@ func FuzzAccept(f *testing.F) {
 		r.Read(b)
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 1000 {
-			b = b[:1000]
-		}
-		byteAt := func() int {
-			if len(b) == 0 {
-				return 0
-			}
-			v := b[0]
-			b = b[1:]
-			return int(v)
-		}
-		s, ana := newScene(t)
-		at := s.author(9)
-		people := []*author{ana, s.author(2), s.author(3), s.author(4), s.instance(2, 2)}
-		made := []ordering.Verified{s.genesis}
-		kinds := []ordering.Kind{
-			ordering.KindJoined, ordering.KindJoined, ordering.KindNull, ordering.KindAdmit, ordering.KindAdmit, ordering.KindInvite,
-			ordering.KindRevoke, ordering.KindLeave, ordering.KindRemove, ordering.KindKey, ordering.KindMessage, 99, 9,
-		}
-		for len(b) > 0 {
-			a, other := people[byteAt()%len(people)], people[byteAt()%len(people)]
-			switch op := byteAt() % 8; op {
-			case 0, 1, 2: // deliver
-				v := made[byteAt()%len(made)]
-				if err := at.take(other.origin.Device, v); err != nil && reason(err) == "" {
-					t.Fatalf("an unnamed refusal: %v", err)
-				}
-			case 3: // somebody reads something, so that entries build on others
-				a.g.Accept(other.origin.Device, made[byteAt()%len(made)])
-			default:
-				e := a.g.Next(a.origin)
-				e.Kind = kinds[byteAt()%len(kinds)]
-				key := ordering.InviteKey{1 + byte(byteAt()%2)}
-				switch e.Kind {
-				case ordering.KindAdmit:
-					e.Body = ordering.Admit{Device: other.origin.Device, Invite: key, Name: "n"}.Encode()
-				case ordering.KindInvite:
-					e.Body = ordering.Invite{Key: key, Uses: uint32(byteAt() % 3)}.Encode()
-				case ordering.KindRevoke:
-					e.Body = ordering.Revoke{Key: key}.Encode()
-				case ordering.KindRemove:
-					e.Body = ordering.Remove{Device: other.origin.Device}.Encode()
-				case ordering.KindKey:
-					e.Body = ordering.KeyGrant{}.Encode()
-				}
-				past := made[byteAt()%len(made)]
-				switch op {
-				case 4, 5: // as it should be
-				case 6: // fields turned
-					switch byteAt() % 7 {
-					case 0:
-						e.TS += uint64(byteAt())
-					case 1:
-						e.Seq += uint64(byteAt())
-					case 2:
-						e.Prev[0] ^= byte(byteAt())
-					case 3:
-						e.Room[0] ^= byte(byteAt())
-					case 4:
-						e.Gen = uint64(byteAt())
-					case 5:
-						e.TS, e.Seq = 1<<63, 1<<63+uint64(byteAt())
-					case 6:
-						e.WallMS = int64(byteAt()) // a fork, if said twice
-					}
-				case 7: // another past
-					d := last(past).Ref()
-					d.Seq += uint64(byteAt() % 3)
-					e.Deps = nil
-					if d.Origin != e.Origin {
-						e.Deps = []ordering.Ref{d}
-					}
-				}
-				entries := []ordering.Entry{e}
-				for range byteAt() % 3 {
-					entries = append(entries, ordering.Entry{Kind: ordering.KindJoined})
-				}
-				v := a.sign(entries...)
-				if _, err := ordering.DecodeRun(v.Run().Bytes()); err != nil {
-					continue // would not have come in
-				}
-				made = append(made, v)
-				if op < 6 {
-					a.g.Accept(a.origin.Device, v)
-				}
-			}
-		}
-		at.sound()
+	f.Fuzz(mischief)
+}
+
+func TestNoMischiefBreaksTheGraph(t *testing.T) {
+	eachWorld(t, func(t *testing.T, r *rand.Rand) {
+		b := make([]byte, 600)
+		r.Read(b)
+		mischief(t, b)
 	})
+}
+
+// mischief makes runs by the bytes it is given: right ones, and ones that are
+// wrong in every way a signature allows, and delivers them in any order.
+func mischief(t *testing.T, b []byte) {
+	if len(b) > 1000 {
+		b = b[:1000]
+	}
+	byteAt := func() int {
+		if len(b) == 0 {
+			return 0
+		}
+		v := b[0]
+		b = b[1:]
+		return int(v)
+	}
+	s, ana := newScene(t)
+	at := s.author(9)
+	people := []*author{ana, s.author(2), s.author(3), s.author(4), s.instance(2, 2)}
+	made := []ordering.Verified{s.genesis}
+	kinds := []ordering.Kind{
+		ordering.KindJoined, ordering.KindJoined, ordering.KindNull, ordering.KindAdmit, ordering.KindAdmit, ordering.KindInvite,
+		ordering.KindRevoke, ordering.KindLeave, ordering.KindRemove, ordering.KindKey, ordering.KindMessage, 99, 9,
+	}
+	for len(b) > 0 {
+		a, other := people[byteAt()%len(people)], people[byteAt()%len(people)]
+		switch op := byteAt() % 8; op {
+		case 0, 1, 2: // deliver
+			v := made[byteAt()%len(made)]
+			if err := at.take(other.origin.Device, v); err != nil && reason(err) == "" {
+				t.Fatalf("an unnamed refusal: %v", err)
+			}
+		case 3: // somebody reads something, so that entries build on others
+			_, _ = a.g.Accept(other.origin.Device, made[byteAt()%len(made)])
+		default:
+			e := a.g.Next(a.origin)
+			e.Kind = kinds[byteAt()%len(kinds)]
+			key := ordering.InviteKey{1 + byte(byteAt()%2)}
+			switch e.Kind {
+			case ordering.KindAdmit:
+				e.Body = ordering.Admit{Device: other.origin.Device, Invite: key, Name: "n"}.Encode()
+			case ordering.KindInvite:
+				e.Body = ordering.Invite{Key: key, Uses: uint32(byteAt() % 3)}.Encode()
+			case ordering.KindRevoke:
+				e.Body = ordering.Revoke{Key: key}.Encode()
+			case ordering.KindRemove:
+				e.Body = ordering.Remove{Device: other.origin.Device}.Encode()
+			case ordering.KindKey:
+				e.Body = ordering.KeyGrant{}.Encode()
+			}
+			past := made[byteAt()%len(made)]
+			switch op {
+			case 4, 5: // as it should be
+			case 6: // fields turned
+				switch byteAt() % 7 {
+				case 0:
+					e.TS += uint64(byteAt())
+				case 1:
+					e.Seq += uint64(byteAt())
+				case 2:
+					e.Prev[0] ^= byte(byteAt())
+				case 3:
+					e.Room[0] ^= byte(byteAt())
+				case 4:
+					e.Gen = uint64(byteAt())
+				case 5:
+					e.TS, e.Seq = 1<<63, 1<<63+uint64(byteAt())
+				case 6:
+					e.WallMS = int64(byteAt()) // a fork, if said twice
+				}
+			case 7: // another past
+				d := last(past).Ref()
+				d.Seq += uint64(byteAt() % 3)
+				e.Deps = nil
+				if d.Origin != e.Origin {
+					e.Deps = []ordering.Ref{d}
+				}
+			}
+			entries := []ordering.Entry{e}
+			for range byteAt() % 3 {
+				entries = append(entries, ordering.Entry{Kind: ordering.KindJoined})
+			}
+			v := a.sign(entries...)
+			if _, err := ordering.DecodeRun(v.Run().Bytes()); err != nil {
+				continue // would not have come in
+			}
+			made = append(made, v)
+			if op < 6 {
+				_, _ = a.g.Accept(a.origin.Device, v)
+			}
+		}
+	}
+	at.sound()
 }
 
 func BenchmarkAcceptOneByOne(b *testing.B) { benchmarkAccept(b, 3) }

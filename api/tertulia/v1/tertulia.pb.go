@@ -2548,6 +2548,94 @@ func (*LeaveRoomResponse) Descriptor() ([]byte, []int) {
 	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{38}
 }
 
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Member        string                 `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"` // name or peer id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RemoveMemberRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
+}
+
 type InviteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -2561,7 +2649,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2573,7 +2661,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2586,7 +2674,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *InviteRequest) GetRoom() string {
@@ -2619,7 +2707,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2719,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2732,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *InviteResponse) GetInvite() string {
@@ -2662,7 +2750,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2762,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2775,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
 }
 
 type StatusResponse struct {
@@ -2709,7 +2797,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +2809,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +2822,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -2808,7 +2896,7 @@ type ViewRequest struct {
 
 func (x *ViewRequest) Reset() {
 	*x = ViewRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +2908,7 @@ func (x *ViewRequest) String() string {
 func (*ViewRequest) ProtoMessage() {}
 
 func (x *ViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +2921,7 @@ func (x *ViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewRequest.ProtoReflect.Descriptor instead.
 func (*ViewRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
 }
 
 type ViewResponse struct {
@@ -2854,7 +2942,7 @@ type ViewResponse struct {
 
 func (x *ViewResponse) Reset() {
 	*x = ViewResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +2954,7 @@ func (x *ViewResponse) String() string {
 func (*ViewResponse) ProtoMessage() {}
 
 func (x *ViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +2967,7 @@ func (x *ViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewResponse.ProtoReflect.Descriptor instead.
 func (*ViewResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ViewResponse) GetNodeId() string {
@@ -2939,7 +3027,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3039,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3052,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
 }
 
 type ChangesResponse struct {
@@ -2975,7 +3063,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3075,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3088,7 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
 }
 
 type PageRequest struct {
@@ -3018,7 +3106,7 @@ type PageRequest struct {
 
 func (x *PageRequest) Reset() {
 	*x = PageRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3118,7 @@ func (x *PageRequest) String() string {
 func (*PageRequest) ProtoMessage() {}
 
 func (x *PageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3131,7 @@ func (x *PageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
 func (*PageRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PageRequest) GetRoom() string {
@@ -3093,7 +3181,7 @@ type PageResponse struct {
 
 func (x *PageResponse) Reset() {
 	*x = PageResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3193,7 @@ func (x *PageResponse) String() string {
 func (*PageResponse) ProtoMessage() {}
 
 func (x *PageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3206,7 @@ func (x *PageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageResponse.ProtoReflect.Descriptor instead.
 func (*PageResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PageResponse) GetMessages() []*Message {
@@ -3160,7 +3248,7 @@ type SinceRequest struct {
 
 func (x *SinceRequest) Reset() {
 	*x = SinceRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3260,7 @@ func (x *SinceRequest) String() string {
 func (*SinceRequest) ProtoMessage() {}
 
 func (x *SinceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3273,7 @@ func (x *SinceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceRequest.ProtoReflect.Descriptor instead.
 func (*SinceRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SinceRequest) GetRoom() string {
@@ -3218,7 +3306,7 @@ type SinceResponse struct {
 
 func (x *SinceResponse) Reset() {
 	*x = SinceResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3318,7 @@ func (x *SinceResponse) String() string {
 func (*SinceResponse) ProtoMessage() {}
 
 func (x *SinceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3331,7 @@ func (x *SinceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceResponse.ProtoReflect.Descriptor instead.
 func (*SinceResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SinceResponse) GetMessages() []*Message {
@@ -3262,7 +3350,7 @@ type SetUsernameRequest struct {
 
 func (x *SetUsernameRequest) Reset() {
 	*x = SetUsernameRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3362,7 @@ func (x *SetUsernameRequest) String() string {
 func (*SetUsernameRequest) ProtoMessage() {}
 
 func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3375,7 @@ func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameRequest.ProtoReflect.Descriptor instead.
 func (*SetUsernameRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SetUsernameRequest) GetUsername() string {
@@ -3305,7 +3393,7 @@ type SetUsernameResponse struct {
 
 func (x *SetUsernameResponse) Reset() {
 	*x = SetUsernameResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3405,7 @@ func (x *SetUsernameResponse) String() string {
 func (*SetUsernameResponse) ProtoMessage() {}
 
 func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3418,7 @@ func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameResponse.ProtoReflect.Descriptor instead.
 func (*SetUsernameResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
 }
 
 type MarkReadRequest struct {
@@ -3343,7 +3431,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3355,7 +3443,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3368,7 +3456,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *MarkReadRequest) GetRoom() string {
@@ -3393,7 +3481,7 @@ type MarkReadResponse struct {
 
 func (x *MarkReadResponse) Reset() {
 	*x = MarkReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3405,7 +3493,7 @@ func (x *MarkReadResponse) String() string {
 func (*MarkReadResponse) ProtoMessage() {}
 
 func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3418,7 +3506,7 @@ func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadResponse.ProtoReflect.Descriptor instead.
 func (*MarkReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
 }
 
 type EventsRequest struct {
@@ -3429,7 +3517,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +3529,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +3542,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
 }
 
 type EventsResponse struct {
@@ -3477,7 +3565,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +3577,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +3590,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *EventsResponse) GetType() string {
@@ -3776,7 +3864,11 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\v2\x15.tertulia.v1.RoomInfoR\x04room\"&\n" +
 	"\x10LeaveRoomRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\"\x13\n" +
-	"\x11LeaveRoomResponse\"V\n" +
+	"\x11LeaveRoomResponse\"A\n" +
+	"\x13RemoveMemberRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
+	"\x06member\x18\x02 \x01(\tR\x06member\"\x16\n" +
+	"\x14RemoveMemberResponse\"V\n" +
 	"\rInviteRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1d\n" +
 	"\n" +
@@ -3846,7 +3938,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bordering\x18\n" +
 	" \x01(\tR\bordering\x12\x12\n" +
-	"\x04view\x18\v \x03(\tR\x04view2\x81\r\n" +
+	"\x04view\x18\v \x03(\tR\x04view2\xd6\r\n" +
 	"\vChatService\x12G\n" +
 	"\bJoinUser\x12\x1c.tertulia.v1.JoinUserRequest\x1a\x1d.tertulia.v1.JoinUserResponse\x12P\n" +
 	"\vSendMessage\x12\x1f.tertulia.v1.SendMessageRequest\x1a .tertulia.v1.SendMessageResponse\x12I\n" +
@@ -3862,7 +3954,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\n" +
 	"CreateRoom\x12\x1e.tertulia.v1.CreateRoomRequest\x1a\x1f.tertulia.v1.CreateRoomResponse\x12G\n" +
 	"\bJoinRoom\x12\x1c.tertulia.v1.JoinRoomRequest\x1a\x1d.tertulia.v1.JoinRoomResponse\x12J\n" +
-	"\tLeaveRoom\x12\x1d.tertulia.v1.LeaveRoomRequest\x1a\x1e.tertulia.v1.LeaveRoomResponse\x12A\n" +
+	"\tLeaveRoom\x12\x1d.tertulia.v1.LeaveRoomRequest\x1a\x1e.tertulia.v1.LeaveRoomResponse\x12S\n" +
+	"\fRemoveMember\x12 .tertulia.v1.RemoveMemberRequest\x1a!.tertulia.v1.RemoveMemberResponse\x12A\n" +
 	"\x06Invite\x12\x1a.tertulia.v1.InviteRequest\x1a\x1b.tertulia.v1.InviteResponse\x12A\n" +
 	"\x06Status\x12\x1a.tertulia.v1.StatusRequest\x1a\x1b.tertulia.v1.StatusResponse\x12;\n" +
 	"\x04View\x12\x18.tertulia.v1.ViewRequest\x1a\x19.tertulia.v1.ViewResponse\x12F\n" +
@@ -3885,7 +3978,7 @@ func file_tertulia_v1_tertulia_proto_rawDescGZIP() []byte {
 	return file_tertulia_v1_tertulia_proto_rawDescData
 }
 
-var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*Error)(nil),                 // 0: tertulia.v1.Error
 	(*Message)(nil),               // 1: tertulia.v1.Message
@@ -3926,31 +4019,33 @@ var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*JoinRoomResponse)(nil),      // 36: tertulia.v1.JoinRoomResponse
 	(*LeaveRoomRequest)(nil),      // 37: tertulia.v1.LeaveRoomRequest
 	(*LeaveRoomResponse)(nil),     // 38: tertulia.v1.LeaveRoomResponse
-	(*InviteRequest)(nil),         // 39: tertulia.v1.InviteRequest
-	(*InviteResponse)(nil),        // 40: tertulia.v1.InviteResponse
-	(*StatusRequest)(nil),         // 41: tertulia.v1.StatusRequest
-	(*StatusResponse)(nil),        // 42: tertulia.v1.StatusResponse
-	(*ViewRequest)(nil),           // 43: tertulia.v1.ViewRequest
-	(*ViewResponse)(nil),          // 44: tertulia.v1.ViewResponse
-	(*ChangesRequest)(nil),        // 45: tertulia.v1.ChangesRequest
-	(*ChangesResponse)(nil),       // 46: tertulia.v1.ChangesResponse
-	(*PageRequest)(nil),           // 47: tertulia.v1.PageRequest
-	(*PageResponse)(nil),          // 48: tertulia.v1.PageResponse
-	(*SinceRequest)(nil),          // 49: tertulia.v1.SinceRequest
-	(*SinceResponse)(nil),         // 50: tertulia.v1.SinceResponse
-	(*SetUsernameRequest)(nil),    // 51: tertulia.v1.SetUsernameRequest
-	(*SetUsernameResponse)(nil),   // 52: tertulia.v1.SetUsernameResponse
-	(*MarkReadRequest)(nil),       // 53: tertulia.v1.MarkReadRequest
-	(*MarkReadResponse)(nil),      // 54: tertulia.v1.MarkReadResponse
-	(*EventsRequest)(nil),         // 55: tertulia.v1.EventsRequest
-	(*EventsResponse)(nil),        // 56: tertulia.v1.EventsResponse
-	nil,                           // 57: tertulia.v1.RoomStatus.ClocksEntry
-	nil,                           // 58: tertulia.v1.StatusResponse.RefusedEntry
+	(*RemoveMemberRequest)(nil),   // 39: tertulia.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),  // 40: tertulia.v1.RemoveMemberResponse
+	(*InviteRequest)(nil),         // 41: tertulia.v1.InviteRequest
+	(*InviteResponse)(nil),        // 42: tertulia.v1.InviteResponse
+	(*StatusRequest)(nil),         // 43: tertulia.v1.StatusRequest
+	(*StatusResponse)(nil),        // 44: tertulia.v1.StatusResponse
+	(*ViewRequest)(nil),           // 45: tertulia.v1.ViewRequest
+	(*ViewResponse)(nil),          // 46: tertulia.v1.ViewResponse
+	(*ChangesRequest)(nil),        // 47: tertulia.v1.ChangesRequest
+	(*ChangesResponse)(nil),       // 48: tertulia.v1.ChangesResponse
+	(*PageRequest)(nil),           // 49: tertulia.v1.PageRequest
+	(*PageResponse)(nil),          // 50: tertulia.v1.PageResponse
+	(*SinceRequest)(nil),          // 51: tertulia.v1.SinceRequest
+	(*SinceResponse)(nil),         // 52: tertulia.v1.SinceResponse
+	(*SetUsernameRequest)(nil),    // 53: tertulia.v1.SetUsernameRequest
+	(*SetUsernameResponse)(nil),   // 54: tertulia.v1.SetUsernameResponse
+	(*MarkReadRequest)(nil),       // 55: tertulia.v1.MarkReadRequest
+	(*MarkReadResponse)(nil),      // 56: tertulia.v1.MarkReadResponse
+	(*EventsRequest)(nil),         // 57: tertulia.v1.EventsRequest
+	(*EventsResponse)(nil),        // 58: tertulia.v1.EventsResponse
+	nil,                           // 59: tertulia.v1.RoomStatus.ClocksEntry
+	nil,                           // 60: tertulia.v1.StatusResponse.RefusedEntry
 }
 var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	2,  // 0: tertulia.v1.RoomInfo.progress:type_name -> tertulia.v1.Progress
 	1,  // 1: tertulia.v1.RoomInfo.last:type_name -> tertulia.v1.Message
-	57, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
+	59, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
 	6,  // 3: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
 	12, // 4: tertulia.v1.MessagesRequest.resume:type_name -> tertulia.v1.Cursor
 	14, // 5: tertulia.v1.MessagesResponse.attached:type_name -> tertulia.v1.Attached
@@ -3965,7 +4060,7 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	3,  // 14: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
 	5,  // 15: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
 	7,  // 16: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
-	58, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
+	60, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
 	3,  // 18: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
 	5,  // 19: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
 	1,  // 20: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
@@ -3984,40 +4079,42 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	33, // 33: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
 	35, // 34: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
 	37, // 35: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
-	39, // 36: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
-	41, // 37: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
-	43, // 38: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
-	45, // 39: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
-	47, // 40: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
-	49, // 41: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
-	51, // 42: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
-	53, // 43: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
-	55, // 44: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
-	9,  // 45: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
-	11, // 46: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
-	16, // 47: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
-	18, // 48: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
-	20, // 49: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
-	22, // 50: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
-	24, // 51: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
-	26, // 52: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
-	28, // 53: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
-	30, // 54: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
-	32, // 55: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
-	34, // 56: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
-	36, // 57: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
-	38, // 58: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
-	40, // 59: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
-	42, // 60: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
-	44, // 61: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
-	46, // 62: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
-	48, // 63: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
-	50, // 64: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
-	52, // 65: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
-	54, // 66: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
-	56, // 67: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
-	45, // [45:68] is the sub-list for method output_type
-	22, // [22:45] is the sub-list for method input_type
+	39, // 36: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
+	41, // 37: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
+	43, // 38: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
+	45, // 39: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
+	47, // 40: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
+	49, // 41: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
+	51, // 42: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
+	53, // 43: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
+	55, // 44: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
+	57, // 45: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
+	9,  // 46: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
+	11, // 47: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
+	16, // 48: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
+	18, // 49: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
+	20, // 50: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
+	22, // 51: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
+	24, // 52: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
+	26, // 53: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
+	28, // 54: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
+	30, // 55: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
+	32, // 56: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
+	34, // 57: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
+	36, // 58: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
+	38, // 59: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
+	40, // 60: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
+	42, // 61: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
+	44, // 62: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
+	46, // 63: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
+	48, // 64: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
+	50, // 65: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
+	52, // 66: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
+	54, // 67: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
+	56, // 68: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
+	58, // 69: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
+	46, // [46:70] is the sub-list for method output_type
+	22, // [22:46] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
 	22, // [22:22] is the sub-list for extension extendee
 	0,  // [0:22] is the sub-list for field type_name
@@ -4040,7 +4137,7 @@ func file_tertulia_v1_tertulia_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tertulia_v1_tertulia_proto_rawDesc), len(file_tertulia_v1_tertulia_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

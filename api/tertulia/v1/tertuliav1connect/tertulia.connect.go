@@ -74,6 +74,9 @@ const (
 	ChatServiceJoinRoomProcedure = "/tertulia.v1.ChatService/JoinRoom"
 	// ChatServiceLeaveRoomProcedure is the fully-qualified name of the ChatService's LeaveRoom RPC.
 	ChatServiceLeaveRoomProcedure = "/tertulia.v1.ChatService/LeaveRoom"
+	// ChatServiceRemoveMemberProcedure is the fully-qualified name of the ChatService's RemoveMember
+	// RPC.
+	ChatServiceRemoveMemberProcedure = "/tertulia.v1.ChatService/RemoveMember"
 	// ChatServiceInviteProcedure is the fully-qualified name of the ChatService's Invite RPC.
 	ChatServiceInviteProcedure = "/tertulia.v1.ChatService/Invite"
 	// ChatServiceStatusProcedure is the fully-qualified name of the ChatService's Status RPC.
@@ -126,6 +129,8 @@ type ChatServiceClient interface {
 	// JoinRoom takes an invite. The room is listed at once, in state "joining".
 	JoinRoom(context.Context, *connect.Request[v1.JoinRoomRequest]) (*connect.Response[v1.JoinRoomResponse], error)
 	LeaveRoom(context.Context, *connect.Request[v1.LeaveRoomRequest]) (*connect.Response[v1.LeaveRoomResponse], error)
+	// RemoveMember ends a device's membership and gives the others a new room key.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	// Invite makes an invite to a room.
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
@@ -243,6 +248,12 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(chatServiceMethods.ByName("LeaveRoom")),
 			connect.WithClientOptions(opts...),
 		),
+		removeMember: connect.NewClient[v1.RemoveMemberRequest, v1.RemoveMemberResponse](
+			httpClient,
+			baseURL+ChatServiceRemoveMemberProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("RemoveMember")),
+			connect.WithClientOptions(opts...),
+		),
 		invite: connect.NewClient[v1.InviteRequest, v1.InviteResponse](
 			httpClient,
 			baseURL+ChatServiceInviteProcedure,
@@ -316,6 +327,7 @@ type chatServiceClient struct {
 	createRoom    *connect.Client[v1.CreateRoomRequest, v1.CreateRoomResponse]
 	joinRoom      *connect.Client[v1.JoinRoomRequest, v1.JoinRoomResponse]
 	leaveRoom     *connect.Client[v1.LeaveRoomRequest, v1.LeaveRoomResponse]
+	removeMember  *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
 	invite        *connect.Client[v1.InviteRequest, v1.InviteResponse]
 	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	view          *connect.Client[v1.ViewRequest, v1.ViewResponse]
@@ -397,6 +409,11 @@ func (c *chatServiceClient) LeaveRoom(ctx context.Context, req *connect.Request[
 	return c.leaveRoom.CallUnary(ctx, req)
 }
 
+// RemoveMember calls tertulia.v1.ChatService.RemoveMember.
+func (c *chatServiceClient) RemoveMember(ctx context.Context, req *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return c.removeMember.CallUnary(ctx, req)
+}
+
 // Invite calls tertulia.v1.ChatService.Invite.
 func (c *chatServiceClient) Invite(ctx context.Context, req *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error) {
 	return c.invite.CallUnary(ctx, req)
@@ -474,6 +491,8 @@ type ChatServiceHandler interface {
 	// JoinRoom takes an invite. The room is listed at once, in state "joining".
 	JoinRoom(context.Context, *connect.Request[v1.JoinRoomRequest]) (*connect.Response[v1.JoinRoomResponse], error)
 	LeaveRoom(context.Context, *connect.Request[v1.LeaveRoomRequest]) (*connect.Response[v1.LeaveRoomResponse], error)
+	// RemoveMember ends a device's membership and gives the others a new room key.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	// Invite makes an invite to a room.
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
@@ -587,6 +606,12 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(chatServiceMethods.ByName("LeaveRoom")),
 		connect.WithHandlerOptions(opts...),
 	)
+	chatServiceRemoveMemberHandler := connect.NewUnaryHandler(
+		ChatServiceRemoveMemberProcedure,
+		svc.RemoveMember,
+		connect.WithSchema(chatServiceMethods.ByName("RemoveMember")),
+		connect.WithHandlerOptions(opts...),
+	)
 	chatServiceInviteHandler := connect.NewUnaryHandler(
 		ChatServiceInviteProcedure,
 		svc.Invite,
@@ -671,6 +696,8 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 			chatServiceJoinRoomHandler.ServeHTTP(w, r)
 		case ChatServiceLeaveRoomProcedure:
 			chatServiceLeaveRoomHandler.ServeHTTP(w, r)
+		case ChatServiceRemoveMemberProcedure:
+			chatServiceRemoveMemberHandler.ServeHTTP(w, r)
 		case ChatServiceInviteProcedure:
 			chatServiceInviteHandler.ServeHTTP(w, r)
 		case ChatServiceStatusProcedure:
@@ -752,6 +779,10 @@ func (UnimplementedChatServiceHandler) JoinRoom(context.Context, *connect.Reques
 
 func (UnimplementedChatServiceHandler) LeaveRoom(context.Context, *connect.Request[v1.LeaveRoomRequest]) (*connect.Response[v1.LeaveRoomResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.LeaveRoom is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.RemoveMember is not implemented"))
 }
 
 func (UnimplementedChatServiceHandler) Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error) {

@@ -1,0 +1,284 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"tertulia/chat"
+	"tertulia/ordering"
+)
+
+// patience is how long a test waits for what must happen, on a busy machine.
+const patience = 30 * time.Second
+
+const lobby = chat.DefaultRoom
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(speakerDir); dir != "" {
+		speak(dir)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// rig is a node that runs until its test ends.
+type rig struct {
+	*Node
+	t    testing.TB
+	stop func() // says goodbye and waits; may be called twice
+}
+
+// loopback is a node of its own on the loopback interface.
+func loopback(t testing.TB, name string) Config {
+	return Config{Dir: t.TempDir(), NodeID: name, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, NoMDNS: true, NoDHT: true, Version: "test"}
+}
+
+func start(t testing.TB, cfg Config) *rig {
+	t.Helper()
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	r := &rig{Node: n, t: t}
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err, ok := within(done); err != nil || !ok {
+			t.Errorf("%s: stopped %t, error %v", n.NodeID(), ok, err)
+		}
+	})
+	t.Cleanup(r.stop)
+	if _, ok := within(n.Ready()); !ok {
+		t.Fatalf("%s is never ready", n.NodeID())
+	}
+	return r
+}
+
+// again starts a stopped node once more, where it listened before.
+func (r *rig) again(edit ...func(*Config)) *rig {
+	r.t.Helper()
+	cfg := r.cfg
+	cfg.Listen = []string{withoutPeer(r.Addrs()[0])}
+	cfg.Log = nil
+	for _, e := range edit {
+		e(&cfg)
+	}
+	return start(r.t, cfg)
+}
+
+// within receives from a channel, if it can in time.
+func within[T any](c <-chan T) (v T, ok bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case v = <-c:
+		return v, true
+	case <-timer.C:
+		return v, false
+	}
+}
+
+// until waits until something is so at the node; it is looked at after each
+// change.
+func (r *rig) until(what string, so func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	changes := r.Changes(ctx)
+	for !so() {
+		if _, open := <-changes; !open {
+			r.t.Fatalf("%s: waited in vain until %s", r.NodeID(), what)
+		}
+	}
+}
+
+func (r *rig) create(name string) chat.Room {
+	r.t.Helper()
+	return must(r.CreateRoom(r.t.Context(), name, chat.Lamport))(r.t)
+}
+
+func (r *rig) invite(o chat.InviteOptions) string {
+	r.t.Helper()
+	if o.Room == "" {
+		o.Room = lobby
+	}
+	return must(r.Invite(r.t.Context(), o))(r.t)
+}
+
+func (r *rig) join(link string) {
+	r.t.Helper()
+	room := must(r.JoinRoom(r.t.Context(), link))(r.t)
+	r.untilState(room.ID, chat.Joined)
+}
+
+func (r *rig) state(ref string) chat.Room {
+	r.t.Helper()
+	return must(r.Room(r.t.Context(), ref))(r.t)
+}
+
+func (r *rig) untilState(ref string, s chat.RoomState) chat.Room {
+	r.t.Helper()
+	r.until(fmt.Sprintf("the room is %s", s), func() bool { return r.state(ref).State == s })
+	return r.state(ref)
+}
+
+func (r *rig) say(text string) chat.Sent {
+	r.t.Helper()
+	return must(r.Send(r.t.Context(), chat.Draft{Room: lobby, Text: text}))(r.t)
+}
+
+// sayMany says texts of one stem from several goroutines, and returns the ids.
+func (r *rig) sayMany(stem string, count int) []string {
+	r.t.Helper()
+	ids := make([]string, count)
+	errs := make([]error, count)
+	places := make(chan struct{}, 64)
+	var wg sync.WaitGroup
+	for i := range count {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			var sent chat.Sent
+			sent, errs[i] = r.Send(r.t.Context(), chat.Draft{Room: lobby, Text: fmt.Sprintf("%s %d", stem, i)})
+			ids[i] = sent.ID
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		r.t.Error(err)
+	}
+	return ids
+}
+
+// history returns all messages of the lobby in predicted order.
+func (r *rig) history() []chat.Message {
+	r.t.Helper()
+	var all []chat.Message
+	q := chat.PageQuery{Room: lobby, Limit: chat.MaxPage}
+	for {
+		p := must(r.Page(r.t.Context(), q))(r.t)
+		all = append(slices.Clone(p.Messages), all...)
+		if !p.Older {
+			return all
+		}
+		q.Before = p.Messages[0].Position
+	}
+}
+
+// list is the lobby as one compares it between nodes.
+func (r *rig) list() []string {
+	r.t.Helper()
+	var l []string
+	for _, m := range r.history() {
+		l = append(l, fmt.Sprintf("%s %s %s %s %s %s", m.Position, m.ID, m.Origin, m.Sender, m.ClientID, m.Text))
+	}
+	return l
+}
+
+func (r *rig) untilTotal(total uint64) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("there are %d messages", total), func() bool { return r.state(lobby).Total >= total })
+}
+
+func (r *rig) untilShown(id string) chat.Message {
+	r.t.Helper()
+	var found chat.Message
+	r.until("it is shown", func() bool {
+		i := slices.IndexFunc(r.history(), func(m chat.Message) bool { return m.ID == id })
+		if i >= 0 {
+			found = r.history()[i]
+		}
+		return i >= 0
+	})
+	return found
+}
+
+// inner is the only room's owner.
+func (r *rig) inner() *room { return r.rooms.Load().list[0] }
+
+// inRoom runs f on the goroutine of the only room.
+func inRoom[T any](r *rig, f func(*room) T) T {
+	r.t.Helper()
+	return must(ask(r.t.Context(), r.inner(), func() T { return f(r.inner()) }))(r.t)
+}
+
+func (r *rig) device() ordering.DeviceKey { return r.id.origin.Device }
+
+// party starts nodes that share the lobby, all connected with all.
+func party(t testing.TB, names ...string) []*rig {
+	t.Helper()
+	var cfgs []Config
+	for _, name := range names {
+		cfgs = append(cfgs, loopback(t, name))
+	}
+	return gather(t, cfgs...)
+}
+
+func gather(t testing.TB, cfgs ...Config) []*rig {
+	t.Helper()
+	var nodes []*rig
+	for _, cfg := range cfgs {
+		nodes = append(nodes, start(t, cfg))
+	}
+	nodes[0].create(lobby)
+	link := nodes[0].invite(chat.InviteOptions{})
+	for _, r := range nodes[1:] {
+		r.join(link)
+	}
+	allConnected(nodes...)
+	return nodes
+}
+
+// allConnected waits until each is connected with all others.
+func allConnected(nodes ...*rig) {
+	for _, r := range nodes {
+		r.t.Helper()
+		r.until("all are connected", func() bool {
+			v := r.inner().view.Load()
+			return len(v.member) >= len(nodes) && len(v.connected) == len(nodes)-1
+		})
+	}
+}
+
+// sameLists waits until all have a number of messages, and compares.
+func sameLists(total int, nodes ...*rig) {
+	want := []string(nil)
+	for _, r := range nodes {
+		r.t.Helper()
+		r.untilTotal(uint64(total))
+		got := r.list()
+		if want == nil {
+			want = got
+		}
+		if len(got) != total || !slices.Equal(got, want) {
+			r.t.Errorf("%s has %d messages, want the %d of %s in the same order", r.NodeID(), len(got), len(want), nodes[0].NodeID())
+		}
+	}
+}
+
+// must ends the test on an error.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// wantCode fails the test unless err is for people and of a code.
+func wantCode(t testing.TB, err error, code chat.Code) {
+	t.Helper()
+	if chat.CodeOf(err) != code {
+		t.Errorf("error %v of code %q, want code %q", err, chat.CodeOf(err), code)
+	}
+}
