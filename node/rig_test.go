@@ -12,10 +12,11 @@ import (
 
 	"tertulia/chat"
 	"tertulia/ordering"
+	"tertulia/storage"
 )
 
 // patience is how long a test waits for what must happen, on a busy machine.
-const patience = 30 * time.Second
+const patience = 12 * time.Second
 
 const lobby = chat.DefaultRoom
 
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 type rig struct {
 	*Node
 	t    testing.TB
+	addr string // where it listens
 	stop func() // says goodbye and waits; may be called twice
 }
 
@@ -48,7 +50,7 @@ func start(t testing.TB, cfg Config) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	r := &rig{Node: n, t: t}
+	r := &rig{Node: n, t: t, addr: withoutPeer(n.Addrs()[0])}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err, ok := within(done); err != nil || !ok {
@@ -66,8 +68,7 @@ func start(t testing.TB, cfg Config) *rig {
 func (r *rig) again(edit ...func(*Config)) *rig {
 	r.t.Helper()
 	cfg := r.cfg
-	cfg.Listen = []string{withoutPeer(r.Addrs()[0])}
-	cfg.Log = nil
+	cfg.Listen = []string{r.addr}
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -280,5 +281,20 @@ func wantCode(t testing.TB, err error, code chat.Code) {
 	t.Helper()
 	if chat.CodeOf(err) != code {
 		t.Errorf("error %v of code %q, want code %q", err, chat.CodeOf(err), code)
+	}
+}
+
+// runStore runs a store that was opened; stop closes it.
+func runStore(t testing.TB, s *storage.Store) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		err, _ := within(done)
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

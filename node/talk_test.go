@@ -222,45 +222,40 @@ func TestRepeatsInOneBatchAreOneMessage(t *testing.T) {
 	t.Parallel()
 	r := start(t, loopback(t, "n1"))
 	r.create(lobby)
+	key := must(r.clientKey(t.Context(), "Ana"))(t)
 	type answer struct {
-		chat.Sent
-		err error
+		ref       ordering.Ref
+		duplicate bool
+		err       error
 	}
-	drafts := make([]chat.Draft, 40)
-	answers := make([]answer, len(drafts))
-	for i := range drafts {
-		drafts[i] = chat.Draft{Room: lobby, Text: fmt.Sprintf("text %d", i%2), ClientID: "same"}
-	}
-	// All of them wait in the inbox before the room looks at the first.
-	gate := make(chan struct{})
-	if err := r.inner().post(t.Context(), func() { <-gate }); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for i, d := range drafts {
-		wg.Go(func() { answers[i].Sent, answers[i].err = r.Send(t.Context(), d) })
-	}
-	if err := r.inner().post(t.Context(), func() {}); err != nil {
-		t.Fatal(err)
-	}
-	close(gate)
-	wg.Wait()
-	ids := make(map[string]int)
+	const count = 40
+	answers := make(chan answer, count)
+	inRoom(r, func(room *room) bool {
+		for i := range count {
+			stamp, plain := stamped(key, room.id, "same", ordering.Payload{Name: "Ana", Text: fmt.Sprintf("text %d", i%2)})
+			room.say(&saying{kind: ordering.KindMessage, stamp: stamp, plain: plain, reply: func(ref ordering.Ref, duplicate bool, err error) {
+				answers <- answer{ref, duplicate, err}
+			}})
+		}
+		return true
+	})
+	refs := make(map[ordering.Ref]int)
 	fresh, conflicts := 0, 0
-	for _, a := range answers {
+	for range count {
+		a, _ := within(answers)
 		switch {
 		case a.err != nil:
 			wantCode(t, a.err, chat.CodeConflict)
 			conflicts++
+		case a.duplicate:
+			refs[a.ref]++
 		default:
-			ids[a.ID]++
-			if !a.Duplicate {
-				fresh++
-			}
+			refs[a.ref]++
+			fresh++
 		}
 	}
-	if len(ids) != 1 || fresh != 1 || conflicts != len(drafts)/2 || len(r.history()) != 1 {
-		t.Errorf("%d ids, %d first, %d conflicts, %d messages", len(ids), fresh, conflicts, len(r.history()))
+	if len(refs) != 1 || fresh != 1 || conflicts != count/2 || len(r.history()) != 1 {
+		t.Errorf("%d ids, %d first, %d conflicts, %d messages", len(refs), fresh, conflicts, len(r.history()))
 	}
 }
 

@@ -216,12 +216,12 @@ func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
 	return append(ranked, swarm.DefaultDialRanker(public)...)
 }
 
-// quietHandler lets libp2p's errors through, and the rest when everything is
+// quietHandler lets libp2p's errors through, and its warnings when everything is
 // logged: what it warns of is, for a desktop program, mostly the weather.
 type quietHandler struct{ slog.Handler }
 
 func (q quietHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, slog.LevelDebug) || l >= slog.LevelError && q.Handler.Enabled(ctx, l)
+	return l >= slog.LevelError && q.Handler.Enabled(ctx, l) || l >= slog.LevelWarn && q.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (q quietHandler) WithAttrs(a []slog.Attr) slog.Handler {

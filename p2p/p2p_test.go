@@ -672,13 +672,14 @@ func TestMembersPassOnAddresses(t *testing.T) {
 func TestAddressesArePassedOnOnlyInsideARoom(t *testing.T) {
 	a, b, c := start(t, 1), start(t, 2), start(t, 3)
 	befriend(a, b)
+	a.await(t, "up", b.Self())
+	b.await(t, "up", a.Self())
 	befriend(b, c)
+	b.await(t, "up", c.Self())
 	b.Members([]ordering.DeviceKey{a.Self(), c.Self()})
 	c.Members([]ordering.DeviceKey{a.Self(), b.Self()}) // c would like to know where a is
 	b.Share(a.Self(), []ordering.RoomID{{1}})
 	b.Share(c.Self(), []ordering.RoomID{{2}})
-	a.await(t, "up", b.Self())
-	c.await(t, "up", b.Self())
 	b.spreadRecords()
 	b.Send(c.Self(), testRoom, &ordering.Digest{}) // comes after what was spread
 	c.await(t, "message", b.Self())
