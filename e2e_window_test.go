@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"tertulia/client"
 )
 
 // screen is an X server of the test's own.
@@ -137,6 +140,43 @@ func (w *window) close() {
 	w.id = ""
 }
 
+// painted waits until the window shows something.
+func (w *window) painted() {
+	w.screen.t.Helper()
+	eventually(w.screen.t, "a painted window", func() bool {
+		colours, err := w.run("sh", "-c", "import -window "+w.id+" -format %k info:")
+		n, _ := strconv.Atoi(colours)
+		return err == nil && n > 50
+	})
+}
+
+// introduce answers the first start's question.
+func (w *window) introduce(name string) {
+	w.screen.t.Helper()
+	t := w.screen.t
+	w.painted()
+	w.picture("1-name")
+	node, err := client.Local(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	w.do("type", "--delay", "20", name)
+	w.do("key", "Return")
+	eventually(t, "the name at the node", func() bool {
+		v, err := node.View(t.Context())
+		return err == nil && v.Username == name
+	})
+}
+
+// compose types into the composer of the open room.
+func (w *window) compose(text string) {
+	w.screen.t.Helper()
+	time.Sleep(time.Second) // for the room to be painted
+	w.do("mousemove", "--window", w.id, "600", "732", "click", "1")
+	w.do("type", "--delay", "20", text)
+}
+
 // picture keeps what the window shows, in E2E_PICTURES if that is set.
 func (w *window) picture(name string) {
 	dir := os.Getenv("E2E_PICTURES")
@@ -157,16 +197,9 @@ func TestAMessageTypedIntoTheWindowIsReadOnAnotherNode(t *testing.T) {
 	t.Cleanup(func() { w.cmd.Process.Kill() })
 
 	// The first start asks for a name, with the cursor in the field.
-	w.picture("1-name")
 	eventually(t, "the room", func() bool { return strings.Contains(w.command("rooms"), "2 of 2 online") })
-	w.do("type", "--delay", "20", "Ana")
-	w.do("key", "Return")
-
-	// The composer has the focus once a room is open. The window may be busy
-	// painting, so the words are typed once and waited for.
-	time.Sleep(time.Second)
-	w.do("mousemove", "--window", w.id, "600", "732", "click", "1")
-	w.do("type", "--delay", "20", "typed into the window")
+	w.introduce("Ana")
+	w.compose("typed into the window")
 	w.picture("2-typing")
 	w.do("key", "shift+Return")
 	w.do("type", "--delay", "20", "on two lines")
@@ -196,9 +229,8 @@ func TestAMessageTypedIntoTheWindowIsReadOnAnotherNode(t *testing.T) {
 	// Everything is still there after a restart, and the name is not asked for
 	// again: typing goes into the composer.
 	w.open()
-	time.Sleep(time.Second)
-	w.do("mousemove", "--window", w.id, "600", "732", "click", "1")
-	w.do("type", "--delay", "20", "back again")
+	w.painted()
+	w.compose("back again")
 	w.do("key", "Return")
 	eventually(t, "the message after the restart", func() bool {
 		_, texts := other.history()

@@ -60,7 +60,8 @@ func TestAFullDiskStopsWritingAndNotReading(t *testing.T) {
 	}
 	a.until("the disk takes writes", func() bool { return must(a.View(t.Context()))(t).Healthy })
 	a.say("yes")
-	sameLists(sent+2, a, b)
+	b.say("good") // comes to one who lacks what was said before it, and so asks
+	sameLists(sent+3, a, b)
 	if refused := must(b.Status(t.Context()))(t).Refused; refused["fork"] > 0 {
 		t.Errorf("what was not kept was spoken: %v", refused)
 	}

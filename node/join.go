@@ -96,12 +96,14 @@ func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
 	}
 	meta := storage.Room{ID: l.Room, Name: l.Name, State: string(chat.Joining), Invite: l.String(), Mode: ordering.Lamport}
 	if r := n.room(l.Room); r != nil { // left or failed before: try again
-		_, err := ask(ctx, r, func() error {
+		saved, err := ask(ctx, r, func() error {
 			meta.Mode, meta.ReadTo = r.meta.Mode, r.meta.ReadTo
 			r.meta = meta
-			return r.saveMeta()
+			err := r.saveMeta()
+			r.show()
+			return err
 		})
-		if err != nil {
+		if err := errors.Join(err, saved); err != nil {
 			return chat.Room{}, err
 		}
 		n.goFor(r.askToJoin)
@@ -120,12 +122,22 @@ func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
 	return n.open(r)
 }
 
+// asking reports whether this device still waits to be admitted. The room's
+// goroutine alone calls it.
+func (r *room) asking() bool {
+	return r.meta.State == string(chat.Joining) && r.meta.Via == (ordering.DeviceKey{})
+}
+
 // askToJoin asks the members that the invite names until one admits this device
-// or refuses.
+// or refuses, or the room is left.
 func (r *room) askToJoin(ctx context.Context) {
 	pause := joinAgain
 	for {
-		l, err := invite.Parse(r.view.Load().meta.Invite, time.Now())
+		m := r.view.Load().meta
+		if m.State != string(chat.Joining) || m.Via != (ordering.DeviceKey{}) {
+			return
+		}
+		l, err := invite.Parse(m.Invite, time.Now())
 		if err != nil {
 			r.giveUp(ctx, err)
 			return
@@ -196,6 +208,9 @@ func refusalInWords(refused string) error {
 func (r *room) wait(ctx context.Context, err error) {
 	r.log.Debug("not admitted yet", "error", err)
 	r.post(ctx, func() { //nolint:errcheck // stopping
+		if !r.asking() {
+			return
+		}
 		r.meta.Reason = "None of the members that the invite names can be reached. It goes on as soon as one can."
 	})
 }
@@ -203,6 +218,9 @@ func (r *room) wait(ctx context.Context, err error) {
 // giveUp ends joining with a reason.
 func (r *room) giveUp(ctx context.Context, err error) {
 	r.post(ctx, func() { //nolint:errcheck // stopping
+		if !r.asking() {
+			return
+		}
 		r.meta.State, r.meta.Reason = string(chat.Failed), inWords(err)
 		if err := r.saveMeta(); err != nil {
 			r.log.Warn("could not store that joining failed", "error", err)
@@ -223,6 +241,9 @@ func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.
 		return chat.Errorf(chat.CodeInvalid, "The room was made by a newer version.").WithHint("Update Tertulia and join again.")
 	}
 	saved, err := ask(ctx, r, func() error {
+		if !r.asking() {
+			return nil
+		}
 		m := r.meta
 		m.Name, m.Mode, m.Via, m.Target, m.Reason = g.Name, g.Mode, via, reply.Heads, ""
 		w := &storage.Write{Room: r.id, Meta: &m}
@@ -428,7 +449,9 @@ func (n *Node) LeaveRoom(ctx context.Context, ref string) error {
 	}
 	left, err := ask(ctx, r, func() error {
 		r.meta.State, r.meta.Invite, r.meta.Reason = stateLeft, "", ""
-		return r.saveMeta()
+		err := r.saveMeta()
+		r.show()
+		return err
 	})
 	if err == nil {
 		err = left

@@ -16,7 +16,6 @@ func TestAnInviteWithoutLimitsIsAlwaysTheSame(t *testing.T) {
 	nodes := party(t, "n1", "n2")
 	for _, r := range nodes { // the second made none when the room began
 		one := must(invite.Parse(r.invite(chat.InviteOptions{}), time.Now()))(t)
-		r.until("it is stable", func() bool { return true })
 		two := must(invite.Parse(r.invite(chat.InviteOptions{}), time.Now()))(t)
 		if one.Secret != two.Secret || one.Name != lobby || one.Room != r.inner().id || one.Peers[0].Device != r.device() {
 			t.Errorf("%s: %+v, then %+v", r.NodeID(), one, two)
@@ -171,6 +170,8 @@ func TestLeavingARoomThatIsBeingJoinedEndsIt(t *testing.T) {
 	}
 	// What asked ends by itself, without a word.
 	b.inner().askToJoin(t.Context())
+	b.inner().giveUp(t.Context(), errStopping)
+	inRoom(b, func(*room) bool { return true })
 	if rooms := must(b.Rooms(t.Context()))(t); len(rooms) != 0 {
 		t.Errorf("listed again %+v", rooms)
 	}

@@ -72,9 +72,14 @@ type Node struct {
 	diskState atomic.Pointer[chat.Error]
 	watchers  watchers
 
+	// telling is held from looking at the rooms until the network was told of
+	// them, so that what it was told last is the newest. It comes before mu.
+	telling sync.Mutex
+
 	mu       sync.Mutex // guards what follows; never held across a post or a wait
 	peers    map[ordering.DeviceKey]peer
 	sessions uint64
+	stopping bool // no more tasks
 	clients  map[string]ed25519.PrivateKey
 	username string
 }
@@ -168,13 +173,15 @@ func (n *Node) load(ctx context.Context) error {
 // is called once after each Open.
 func (n *Node) Run(ctx context.Context) error {
 	n.started = time.Now()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	netCtx, stopNet := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNet()
 
+	rooms, roomsCtx := errgroup.WithContext(ctx)
+	n.ctx = roomsCtx // before the network, whose handler starts tasks
 	var network errgroup.Group
 	network.Go(func() error { return n.net.Run(netCtx) })
-	rooms, roomsCtx := errgroup.WithContext(ctx)
-	n.ctx = roomsCtx
 	rooms.Go(func() error { return n.superviseRooms(roomsCtx, rooms) })
 	rooms.Go(func() error { return n.seek(roomsCtx) })
 
@@ -183,10 +190,14 @@ func (n *Node) Run(ctx context.Context) error {
 		close(n.ready)
 		<-roomsCtx.Done()
 	}
+	stop()
 	// Rooms first, so that their last words go out; then the network; then the
 	// disk, which holds all of it.
 	err = errors.Join(err, rooms.Wait())
 	stopNet()
+	n.mu.Lock()
+	n.stopping = true
+	n.mu.Unlock()
 	n.tasks.Wait()
 	err = errors.Join(err, network.Wait())
 	err = errors.Join(err, n.closeDisk())
@@ -260,7 +271,9 @@ func (n *Node) startRoom(r *room) {
 
 // goFor runs a task that ends with the node; Run waits for it.
 func (n *Node) goFor(task func(context.Context)) {
-	if n.ctx.Err() == nil {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.stopping {
 		n.tasks.Go(func() { task(n.ctx) })
 	}
 }

@@ -43,6 +43,8 @@ func (n *Node) membersChanged() {
 	if n.net == nil {
 		return // still loading
 	}
+	n.telling.Lock()
+	defer n.telling.Unlock()
 	var topics []ordering.RoomID
 	var members []ordering.DeviceKey
 	listed := map[ordering.DeviceKey]bool{n.id.origin.Device: true}
@@ -73,13 +75,20 @@ func (n *Node) membersChanged() {
 	}
 	n.mu.Unlock()
 	for _, d := range devices {
-		n.share(d)
+		n.shareLocked(d)
 	}
 	n.reconcileAll()
 }
 
 // share tells a peer which rooms we believe to share with it.
 func (n *Node) share(d ordering.DeviceKey) {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	n.shareLocked(d)
+}
+
+// shareLocked is share for callers that hold telling.
+func (n *Node) shareLocked(d ordering.DeviceKey) {
 	var rooms []ordering.RoomID
 	for _, r := range n.rooms.Load().list {
 		if r.view.Load().eligible(d) {

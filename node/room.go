@@ -49,6 +49,7 @@ type room struct {
 	core    *core.Core
 	meta    storage.Room
 	grants  []keyGrant
+	gone    ordering.Key // of the last entry by which somebody left or was removed
 	sayings []*saying
 	waits   []func(error) // told when the next commit is done
 	peers   map[ordering.DeviceKey]uint64
@@ -65,6 +66,7 @@ type room struct {
 type keyGrant struct {
 	at ordering.Key
 	id ordering.KeyID
+	to []ordering.DeviceKey
 }
 
 // roomView is what others may know of a room, made anew after each change.
@@ -107,13 +109,19 @@ func newRoom(n *Node, meta storage.Room) *room {
 func (r *room) load(ctx context.Context) error {
 	c := core.New(core.Config{Room: r.id, Self: r.n.id.origin, Key: r.n.id.key})
 	var grants []keyGrant
+	var gone ordering.Key
 	for e, err := range r.n.store.Restore(ctx, r.id) {
 		if err != nil {
 			return err
 		}
 		c.Restore(e)
-		if e.Kind == ordering.KindKey {
+		switch e.Kind {
+		case ordering.KindKey:
 			grants = appendGrant(grants, e)
+		case ordering.KindLeave, ordering.KindRemove:
+			gone = later(gone, e.Key())
+		case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
+			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 		}
 	}
 	keys, err := r.n.store.Keys(ctx, r.id)
@@ -123,9 +131,24 @@ func (r *room) load(ctx context.Context) error {
 	for _, k := range keys {
 		r.ring.add(roomKey(k.Key))
 	}
-	r.core, r.grants, r.census = c, grants, -1
+	for _, g := range grants {
+		if _, held := r.ring.get(g.id); !held {
+			r.wantKeys[g.id] = true
+		}
+	}
+	r.core, r.grants, r.gone, r.census = c, grants, gone, -1
 	clear(r.peers)
+	if r.owesKey() {
+		r.planRekey()
+	}
 	return nil
+}
+
+func later(a, b ordering.Key) ordering.Key {
+	if a.Compare(b) > 0 {
+		return a
+	}
+	return b
 }
 
 func appendGrant(grants []keyGrant, e *ordering.Entry) []keyGrant {
@@ -133,7 +156,11 @@ func appendGrant(grants []keyGrant, e *ordering.Entry) []keyGrant {
 	if err != nil {
 		return grants
 	}
-	grants = append(grants, keyGrant{e.Key(), g.ID})
+	grant := keyGrant{at: e.Key(), id: g.ID}
+	for _, k := range g.Keys {
+		grant.to = append(grant.to, k.Device)
+	}
+	grants = append(grants, grant)
 	slices.SortFunc(grants, func(a, b keyGrant) int { return a.at.Compare(b.at) })
 	return grants
 }
@@ -354,14 +381,17 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 			switch e.Kind {
 			case ordering.KindKey:
 				r.grants = appendGrant(r.grants, e)
-				r.rekeyAt = time.Time{}
-			case ordering.KindLeave:
+				if !r.owesKey() {
+					r.rekeyAt = time.Time{}
+				}
+			case ordering.KindLeave, ordering.KindRemove:
+				r.gone = later(r.gone, e.Key())
 				r.planRekey()
 			case ordering.KindAdmit:
 				if m, err := ordering.DecodeAdmit(e.Body); err == nil && m.Device != r.n.id.origin.Device {
 					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
 				}
-			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindRemove, ordering.KindNull,
+			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
 				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 			}
 		}
@@ -480,7 +510,7 @@ func (r *room) repeated(s *saying, pending map[string]*repeats) bool {
 		}
 		return true
 	}
-	row, found, err := r.n.store.Client(r.ctx, r.id, s.stamp.Key, s.stamp.ID)
+	row, found, err := r.n.store.Client(context.WithoutCancel(r.ctx), r.id, s.stamp.Key, s.stamp.ID)
 	switch {
 	case err != nil:
 		s.reply(ordering.Ref{}, false, err)
@@ -720,8 +750,18 @@ func (r *room) due(now time.Time) {
 	}
 }
 
+// owesKey reports whether somebody who left or was removed holds the newest room
+// key: it was handed out before, or to them beside it.
+func (r *room) owesKey() bool {
+	if len(r.grants) == 0 {
+		return slices.ContainsFunc(r.core.Graph().Known(), func(m dag.Member) bool { return m.Former })
+	}
+	g := r.grants[len(r.grants)-1]
+	return g.at.Compare(r.gone) < 0 || slices.ContainsFunc(g.to, func(d ordering.DeviceKey) bool { return !r.core.Graph().IsMember(d) })
+}
+
 // planRekey sets the time at which this member writes a new room key after
-// another left: the first of those connected at once, the others in turn in case
+// another left or was removed: the first of those connected at once, the others in turn in case
 // it does not.
 func (r *room) planRekey() {
 	if !r.core.Graph().IsMember(r.n.id.origin.Device) || r.meta.State != string(chat.Joined) {
@@ -729,7 +769,7 @@ func (r *room) planRekey() {
 	}
 	rank := 0
 	for _, d := range r.core.Connected() {
-		if string(d[:]) < string(r.n.id.origin.Device[:]) {
+		if r.core.Graph().IsMember(d) && string(d[:]) < string(r.n.id.origin.Device[:]) {
 			rank++
 		}
 	}

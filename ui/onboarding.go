@@ -21,6 +21,7 @@ type onboarding struct {
 	OnCreate func(room string)
 	OnJoin   func(invite string)
 	OnError  func(error)
+	OnFocus  func(fyne.Focusable) // the field to be typed into now
 
 	root     *fyne.Container
 	greeting *widget.RichText
@@ -77,13 +78,21 @@ func (o *onboarding) buildStarting() fyne.CanvasObject {
 	return column(8, o.greeting, about, field(tr(textRoomName), o.room), o.create, or, field(tr(textInvite), o.invite), o.join)
 }
 
-// set shows the step that username calls for.
+// set shows the step that username calls for, with the cursor in its first field.
 func (o *onboarding) set(username string) {
+	first := !o.root.Visible()
+	o.root.Show()
 	if username == "" {
 		o.starting.Hide()
 		o.naming.Show()
 		o.root.Refresh()
+		if first {
+			o.OnFocus(o.name)
+		}
 		return
+	}
+	if first || o.naming.Visible() {
+		defer o.OnFocus(o.room) // once it is shown
 	}
 	o.greeting.Segments[0].(*widget.TextSegment).Text = tr(textGreeting, args{"Name": visibleLine(username)})
 	o.greeting.Refresh()

@@ -145,6 +145,7 @@ func (w *Window) buildOnboarding() {
 		w.joinRoom(invite, done)
 	}
 	o.OnError = w.notice.fail
+	o.OnFocus = w.win.Canvas().Focus
 }
 
 // show brings every widget up to the snapshot s.
@@ -152,9 +153,8 @@ func (w *Window) show(s *state) {
 	before := w.shown
 	w.shown = *s
 	if s.view.Username == "" || len(s.view.Rooms) == 0 {
-		w.onboarding.set(s.view.Username)
 		w.main.Hide()
-		w.onboarding.root.Show()
+		w.onboarding.set(s.view.Username)
 		return
 	}
 	w.onboarding.root.Hide()

@@ -32,6 +32,9 @@ func TestOnboardingAsksForNameThenRoomAndOpensIt(t *testing.T) {
 	if !o.naming.Visible() || o.starting.Visible() || s.win.main.Visible() {
 		t.Fatal("a node without a name must ask for it alone")
 	}
+	if s.win.win.Canvas().Focused() != o.name {
+		t.Error("the cursor is not in the name's field")
+	}
 	test.Tap(o.next)
 	if !s.win.notice.root.Visible() {
 		t.Error("an empty name was not refused")
@@ -40,6 +43,9 @@ func TestOnboardingAsksForNameThenRoomAndOpensIt(t *testing.T) {
 	test.Tap(o.next)
 	s.until("the room's step", o.starting.Visible)
 	s.until("buttons that work again", func() bool { return !o.create.Disabled() })
+	if s.win.win.Canvas().Focused() != o.room {
+		t.Error("the cursor is not in the room's field")
+	}
 	test.Type(o.room, "Friday")
 	test.Tap(o.create)
 	s.until("the room", func() bool { return s.win.main.Visible() && s.win.header.room.Name == "Friday" })
