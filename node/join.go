@@ -372,16 +372,20 @@ func (r *room) writeInvite(ctx context.Context, l invite.Link, uses int) error {
 	return err
 }
 
-// sayAndWait says one entry and waits until it is durable.
-func (r *room) sayAndWait(ctx context.Context, s *saying) (ordering.Ref, bool, error) {
+// sayAndWait says entries together and waits until they are durable; it tells
+// of the last.
+func (r *room) sayAndWait(ctx context.Context, says ...*saying) (ordering.Ref, bool, error) {
 	type said struct {
 		ref       ordering.Ref
 		duplicate bool
 		err       error
 	}
 	answer := make(chan said, 1)
-	s.reply = func(ref ordering.Ref, duplicate bool, err error) { answer <- said{ref, duplicate, err} }
-	if err := r.post(ctx, func() { r.say(s) }); err != nil {
+	for _, s := range says {
+		s.reply = func(ordering.Ref, bool, error) {} // the last one's outcome is that of all
+	}
+	says[len(says)-1].reply = func(ref ordering.Ref, duplicate bool, err error) { answer <- said{ref, duplicate, err} }
+	if err := r.post(ctx, func() { r.sayings = append(r.sayings, says...) }); err != nil {
 		return ordering.Ref{}, false, err
 	}
 	a, err := await(ctx, r, answer)

@@ -82,6 +82,7 @@ type Node struct {
 	stopping bool // no more tasks
 	clients  map[string]ed25519.PrivateKey
 	username string
+	joined   map[joinedKey]bool
 }
 
 // registry is an immutable map of the rooms.
@@ -110,6 +111,7 @@ func Open(cfg Config) (*Node, error) {
 		runRooms: make(chan *room, maxRooms),
 		peers:    make(map[ordering.DeviceKey]peer),
 		clients:  make(map[string]ed25519.PrivateKey),
+		joined:   make(map[joinedKey]bool),
 	}
 	// A first start writes, so the committer runs from now on.
 	diskCtx, stop := context.WithCancel(ctx)

@@ -828,10 +828,15 @@ func (r *room) askKeys() {
 	})
 }
 
-// stamped makes the payload and the client's signature of what a person does.
+// person makes the entry of what a person does.
+func person(key ed25519.PrivateKey, room ordering.RoomID, kind ordering.Kind, id string, p ordering.Payload) *saying {
+	stamp, plain := stamped(key, room, id, p)
+	return &saying{kind: kind, stamp: stamp, plain: plain}
+}
+
+// stamped makes the payload of what a person does, and the client's signature.
 func stamped(key ed25519.PrivateKey, room ordering.RoomID, id string, p ordering.Payload) (*ordering.Stamp, []byte) {
 	p.Salt = saltOf(key, room, id)
 	plain := p.Encode()
-	s := ordering.SignClient(key, room, 0, id, plain)
-	return s, plain
+	return ordering.SignClient(key, room, 0, id, plain), plain
 }

@@ -433,10 +433,18 @@ func (n *Node) Send(ctx context.Context, d chat.Draft) (chat.Sent, error) {
 	if err != nil {
 		return chat.Sent{}, err
 	}
-	stamp, plain := stamped(key, r.id, id, p)
-	ref, duplicate, err := r.sayAndWait(ctx, &saying{kind: ordering.KindMessage, stamp: stamp, plain: plain})
+	says := []*saying{person(key, r.id, ordering.KindMessage, id, p)}
+	joined := joinedKey{r.id, name}
+	first := !n.isNoted(joined)
+	if first { // who speaks has joined
+		says = append([]*saying{person(key, r.id, ordering.KindJoined, clientJoined, ordering.Payload{Name: name})}, says...)
+	}
+	ref, duplicate, err := r.sayAndWait(ctx, says...)
 	if err != nil {
 		return chat.Sent{}, err
+	}
+	if first {
+		n.note(joined)
 	}
 	return chat.Sent{ID: ref.EntryID.String(), ClientID: id, Duplicate: duplicate}, nil
 }
@@ -480,9 +488,28 @@ func (n *Node) announce(ctx context.Context, ref, username string, kind ordering
 	if err != nil {
 		return err
 	}
-	stamp, plain := stamped(key, r.id, id, ordering.Payload{Name: name})
-	_, _, err = r.sayAndWait(ctx, &saying{kind: kind, stamp: stamp, plain: plain})
+	_, _, err = r.sayAndWait(ctx, person(key, r.id, kind, id, ordering.Payload{Name: name}))
 	return err
+}
+
+// joinedKey names a person in a room whose joined line is stored.
+type joinedKey struct {
+	room     ordering.RoomID
+	username string
+}
+
+func (n *Node) isNoted(k joinedKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.joined[k]
+}
+
+func (n *Node) note(k joinedKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.joined) < maxClients {
+		n.joined[k] = true
+	}
 }
 
 // SetUsername chooses the name that this profile's window writes under.

@@ -40,7 +40,7 @@ func TestAllSpeakAtOnceAndTheListsAreEqual(t *testing.T) {
 	for _, r := range nodes {
 		s := must(r.Status(t.Context()))(t)
 		hashes[s.Rooms[0].TailHash] = true
-		if s.Rooms[0].Tentative != 150 || s.Rooms[0].Parked != 0 {
+		if s.Rooms[0].Tentative < 150 || s.Rooms[0].Parked != 0 {
 			t.Errorf("%s: %+v", r.NodeID(), s.Rooms[0])
 		}
 	}
@@ -70,22 +70,31 @@ func TestAMessageIsRelayedToWhomItsAuthorCannotReach(t *testing.T) {
 	t.Parallel()
 	nodes := party(t, "n1", "n2", "n3")
 	a, b, c := nodes[0], nodes[1], nodes[2]
-	// What the network would say if the two could not reach each other.
-	for _, end := range []struct{ at, other *rig }{{a, c}, {c, a}} {
-		(*handler)(end.at.Node).SharedRooms(end.other.device(), nil)
-		(*handler)(b.Node).PeerHears(end.at.device(), []ordering.DeviceKey{b.device()})
-		end.at.net.Topics(nil)
-		end.at.until("it has one neighbour", func() bool { return len(end.at.inner().view.Load().connected) == 1 })
+	b.until("it knows who hears whom", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.peers[a.device()].hears) == 2 && len(b.peers[c.device()].hears) == 2
+	})
+	// What the network would say if the two could not reach each other. It is said
+	// again before each message, for the true state may have been under way.
+	apart := func() {
+		for _, end := range []struct{ at, other *rig }{{a, c}, {c, a}} {
+			(*handler)(end.at.Node).SharedRooms(end.other.device(), nil)
+			(*handler)(b.Node).PeerHears(end.at.device(), []ordering.DeviceKey{b.device()})
+			end.at.net.Topics(nil)
+			end.at.until("it has one neighbour", func() bool { return len(end.at.inner().view.Load().connected) == 1 })
+		}
 	}
 	begin := time.Now()
 	const count = 5
 	for i := range count {
-		id := a.say(fmt.Sprintf("ping %d", i)).ID
-		c.untilShown(id)
+		apart()
+		c.untilShown(a.say(fmt.Sprintf("ping %d", i)).ID)
+		apart()
 		a.untilShown(c.say(fmt.Sprintf("pong %d", i)).ID)
 	}
 	// Anti-entropy alone would take longer, by far.
-	if took := time.Since(begin); took > count*core.DigestInterval {
+	if took := time.Since(begin); took > count*core.DigestInterval/2 {
 		t.Errorf("took %v", took)
 	}
 	sameLists(2*count, nodes...)
@@ -134,9 +143,7 @@ func TestWhatWasSentIsThereAfterARestart(t *testing.T) {
 			t.Errorf("%s was sent and is gone", id)
 		}
 	}
-	if !held[r.say("goes on").ID] && len(r.history()) < len(sent)+1 {
-		t.Error("cannot go on")
-	}
+	r.untilShown(r.say("goes on").ID)
 }
 
 func TestTheNodeIDOfADirectoryIsFixed(t *testing.T) {
@@ -319,7 +326,7 @@ func TestNamesAreNormalisedAndLimited(t *testing.T) {
 		t.Errorf("room %+q", room.Name)
 	}
 	sent := must(r.Send(t.Context(), chat.Draft{Room: "caf\u00e9", Username: "Jose\u0301", Text: "e\u0301"}))(t)
-	p := must(r.Page(t.Context(), chat.PageQuery{Room: "caf\u00e9"}))(t)
+	p := must(r.Page(t.Context(), chat.PageQuery{Room: "caf\u00e9", Around: sent.ID, Limit: 1}))(t)
 	if m := p.Messages[0]; m.ID != sent.ID || m.Sender != "Jos\u00e9" || m.Text != "e\u0301" {
 		t.Errorf("sender %+q, text %+q; a text stays as it was entered", m.Sender, m.Text)
 	}

@@ -157,6 +157,7 @@ func (w *Window) show(s *state) {
 		w.onboarding.set(s.view.Username)
 		return
 	}
+	entered := s.room != before.room || w.onboarding.root.Visible()
 	w.onboarding.root.Hide()
 	w.main.Show()
 	w.rooms.set(s.view, s.room)
@@ -168,7 +169,6 @@ func (w *Window) show(s *state) {
 	if s.room != before.room {
 		w.list.clear()
 		w.swapDraft(before.room, s.room)
-		w.win.Canvas().Focus(w.composer)
 	} else if s.newest != before.newest {
 		w.list.stuck = true
 	} else if s.newer && w.list.stuck {
@@ -180,6 +180,9 @@ func (w *Window) show(s *state) {
 	w.stuck(w.list.stuck)
 	w.showHint(&room)
 	w.allowWriting(room.State == chat.Joined)
+	if entered {
+		w.win.Canvas().Focus(w.composer)
+	}
 }
 
 // swapDraft keeps what is being written with the room it is meant for.

@@ -54,6 +54,20 @@ func TestOnboardingAsksForNameThenRoomAndOpensIt(t *testing.T) {
 	}
 }
 
+func TestANodeThatHasARoomAlreadyAsksForTheNameAlone(t *testing.T) {
+	n := newFakeNode()
+	n.view.Rooms = []chat.Room{{ID: "r1", Name: "lobby", State: chat.Joined, Members: 1}}
+	s := newStage(t, n)
+	o := s.win.onboarding
+	s.until("the name's step", o.root.Visible)
+	test.Type(o.name, "Ana")
+	test.Tap(o.next)
+	s.until("the room", s.win.main.Visible)
+	if s.win.win.Canvas().Focused() != s.win.composer {
+		t.Error("the cursor is not in the composer")
+	}
+}
+
 func TestJoiningByInviteShowsProgressAndHoldsTheComposer(t *testing.T) {
 	n := newFakeNode()
 	n.view.Username = "Ana"
