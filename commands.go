@@ -124,7 +124,7 @@ type clientFlags struct {
 func (f *clientFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.data, "data", defaultData(), "the node that runs on this `DIR`")
 	cmd.Flags().StringVar(&f.connect, "connect", "", "the node behind this `LINK`")
-	cmd.Flags().MarkHidden("connect")
+	cmd.Flags().Lookup("connect").Hidden = true
 	cmd.Flags().BoolVar(&f.json, "json", false, "one JSON object a line")
 }
 

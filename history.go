@@ -37,11 +37,11 @@ func (p program) historyCommand() *cobra.Command {
 			print.Message(m)
 			return print.Err
 		})
-		if err != nil {
-			out.Flush()
-			return err
+		// What came before a failure is printed too.
+		if flushErr := out.Flush(); err == nil {
+			err = flushErr
 		}
-		return out.Flush()
+		return err
 	})
 	return cmd
 }

@@ -105,7 +105,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{env: map[string]string{"TERTULIA_CONFIG": "/nowhere/at/all"}, want: "/nowhere/at/all"},
 	} {
 		_, err := settled(t, test.file, test.env)
-		told, ok := err.(*chat.Error)
+		told, ok := errors.AsType[*chat.Error](err)
 		if !ok || told.Code != chat.CodeInvalid || !strings.Contains(told.Message+told.Hint, test.want) {
 			t.Errorf("%q %v: got %v", test.file, test.env, err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,12 +41,18 @@ func (s *server) run(ctx context.Context) error {
 	defer stop()
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNode()
+	events := s.node.Events(ctx) // from the first on
 	nodeDone := make(chan error, 1)
 	go func() {
 		nodeDone <- s.node.Run(nodeCtx)
 		stop()
 	}()
-	err := s.serve(ctx, stop)
+	var err error
+	select {
+	case <-s.node.Ready(): // nobody asks a node that is still being set up
+		err = s.serve(ctx, stop, events)
+	case <-ctx.Done():
+	}
 	stopNode()
 	limit := time.NewTimer(stopWait)
 	defer limit.Stop()
@@ -61,7 +68,7 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // serve runs all but the node.
-func (s *server) serve(ctx context.Context, stop context.CancelFunc) error {
+func (s *server) serve(ctx context.Context, stop context.CancelFunc, events <-chan chat.Event) error {
 	socket, err := listenAPI(s.dir, s.flags.api, s.flags.tokenFile)
 	if err != nil {
 		return err
@@ -74,13 +81,13 @@ func (s *server) serve(ctx context.Context, stop context.CancelFunc) error {
 		l, err := net.Listen("tcp", s.flags.metrics)
 		if err != nil {
 			stop()
-			g.Wait()
+			err = errors.Join(err, g.Wait())
 			return &chat.Error{Code: chat.CodeUnreachable, Message: fmt.Sprintf("Metrics cannot be served on %s.", s.flags.metrics), Hint: "Name another address with --metrics.", Err: err}
 		}
 		g.Go(func() error { return api.Serve(ctx, l, metricsHandler(s.node)) })
 	}
 	if s.flags.headless {
-		g.Go(func() error { return s.announce(ctx, socket.address) })
+		g.Go(func() error { return s.announce(ctx, socket.address, events) })
 		<-ctx.Done()
 	} else {
 		err = openWindow(ctx, s.node)
@@ -93,13 +100,7 @@ func (s *server) serve(ctx context.Context, stop context.CancelFunc) error {
 }
 
 // announce tells on stdout that the node is ready, and what happens then.
-func (s *server) announce(ctx context.Context, address string) error {
-	events := s.node.Events(ctx)
-	select {
-	case <-s.node.Ready():
-	case <-ctx.Done():
-		return nil
-	}
+func (s *server) announce(ctx context.Context, address string, events <-chan chat.Event) error {
 	ready := readyLine{
 		Event:  "ready",
 		NodeID: s.node.NodeID(),
@@ -108,7 +109,7 @@ func (s *server) announce(ctx context.Context, address string) error {
 		API:    address,
 	}
 	if s.flags.bootstrap {
-		invite, err := s.node.Invite(ctx, chat.InviteOptions{Room: chat.DefaultRoom})
+		invite, err := s.node.Invite(ctx, chat.InviteOptions{Room: s.node.Lobby()})
 		if err != nil {
 			s.log.Warn("no invite to the lobby", "err", err)
 		}

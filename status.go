@@ -48,10 +48,11 @@ func (p program) statusCommand() *cobra.Command {
 			if flags.json {
 				err = terminal.WriteJSON(p.out, newStatusLine(status))
 			} else {
+				words := statusWords(status)
 				if watch && terminalWidth(p.out) > 0 {
-					io.WriteString(p.out, "\x1b[H\x1b[2J")
+					words = "\x1b[H\x1b[2J" + words
 				}
-				_, err = io.WriteString(p.out, statusWords(status))
+				_, err = io.WriteString(p.out, words)
 			}
 			if err != nil || !watch {
 				return err

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,7 +47,7 @@ func TestLocalSaysHowToStartANode(t *testing.T) {
 	write(large, string(make([]byte, 1<<16)))
 	for _, dir := range []string{empty, stale, large} {
 		_, err := client.Local(dir)
-		told, ok := err.(*chat.Error)
+		told, ok := errors.AsType[*chat.Error](err)
 		if !ok || told.Code != chat.CodeUnreachable ||
 			told.Message != "No node runs on "+dir+"." ||
 			told.Hint != "Start one with: tertulia --headless --data "+dir {

@@ -91,6 +91,9 @@ func loadNodeID(ctx context.Context, want string, s *storage.Store) (string, err
 	if want, err = cleanName("The node id", want); err != nil {
 		return "", err
 	}
+	if strings.Contains(want, "~") {
+		return "", chat.Errorf(chat.CodeInvalid, "The node id %q has a ~, which marks members of one name.", want).WithHint("Take a --node-id without it.")
+	}
 	if len(kept) > 0 && string(kept) != want {
 		return "", chat.Errorf(chat.CodeInvalid, "This directory belongs to the node %q, not %q.", kept, want).
 			WithHint("Leave out --node-id, or take another --data directory for another node.")
@@ -114,7 +117,7 @@ func loadKey(path string) (ed25519.PrivateKey, error) {
 	}
 	seed, err := hex.DecodeString(strings.TrimSpace(string(b)))
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, chat.Errorf(chat.CodeInvalid, "The device key in %s is damaged.", path).
+		return nil, chat.Errorf(chat.CodeDisk, "The device key in %s is damaged.", path).
 			WithHint("Restore the file from a backup. Without it this device cannot go on as the same member; with another --data directory it can join anew.")
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -142,7 +145,7 @@ func writeFile(path string, b []byte) error {
 		return fmt.Errorf("node: write %s: %w", path, err)
 	}
 	if d, err := os.Open(filepath.Dir(path)); err == nil {
-		d.Sync() // the rename; not every system can, and a lost one is made again
+		_ = d.Sync() // the rename; not every system can, and a lost one is made again
 		d.Close()
 	}
 	return nil
@@ -166,27 +169,27 @@ func digest(b []byte) string {
 
 // clientKey returns the key of a person of this profile, made at first use.
 func (n *Node) clientKey(ctx context.Context, username string) (ed25519.PrivateKey, error) {
+	n.naming.Lock()
+	defer n.naming.Unlock()
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if k, ok := n.clients[username]; ok {
+	k, ok := n.clients[username]
+	known := len(n.clients)
+	n.mu.Unlock()
+	if ok {
 		return k, nil
 	}
-	seed, err := n.store.Get(ctx, settingClient+username)
-	if err != nil {
+	if known >= maxClients {
+		return nil, chat.Errorf(chat.CodeBusy, "This node knows %d names already.", maxClients).
+			WithHint("Use one of them, or another node.")
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed)
+	if err := n.store.Put(ctx, settingClient+username, seed); err != nil {
 		return nil, err
 	}
-	if len(seed) != ed25519.SeedSize {
-		if len(n.clients) >= maxClients {
-			return nil, chat.Errorf(chat.CodeBusy, "This node knows %d names already.", maxClients).
-				WithHint("Use one of them, or another node.")
-		}
-		seed = make([]byte, ed25519.SeedSize)
-		rand.Read(seed)
-		if err := n.store.Put(ctx, settingClient+username, seed); err != nil {
-			return nil, err
-		}
-	}
-	k := ed25519.NewKeyFromSeed(seed)
+	k = ed25519.NewKeyFromSeed(seed)
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.clients[username] = k
 	return k, nil
 }

@@ -23,14 +23,18 @@ import (
 const (
 	joinTimeout = 15 * time.Second // one round over an invite's addresses
 	joinAgain   = 500 * time.Millisecond
+	joinUnknown = 2 * time.Minute  // for an invite to reach the members that do not know it
 	joinSlowest = 15 * time.Second // between rounds, after doubling
 	seekOften   = 30 * time.Second // while a room has nobody reachable
 	seekRarely  = 5 * time.Minute
 	seekTimeout = 20 * time.Second
+	joinStall   = 30 * time.Second // without progress, after which joining looks for another way
 )
 
 // CreateRoom makes a room with this device as its only member.
 func (n *Node) CreateRoom(ctx context.Context, name string, order chat.Order) (chat.Room, error) {
+	n.entering.Lock()
+	defer n.entering.Unlock()
 	name, err := cleanName("The room's name", name)
 	if err != nil {
 		return chat.Room{}, err
@@ -82,21 +86,35 @@ func (n *Node) open(r *room) (chat.Room, error) {
 // asking until a member admits this device or the invite is refused. Of a room
 // that this device is in, it returns the room.
 func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
+	n.entering.Lock()
+	defer n.entering.Unlock()
 	l, err := invite.Parse(link, time.Now())
 	if r := n.room(l.Room); r != nil && l.Name != "" {
-		if s := r.view.Load().meta.State; s == string(chat.Joined) || s == string(chat.Joining) {
+		m := r.view.Load().meta
+		if m.State == string(chat.Joined) || m.State == string(chat.Joining) && (err != nil || m.Invite == l.String()) {
 			return n.roomOf(ctx, r)
 		}
 	}
 	if err != nil {
 		return chat.Room{}, err
 	}
+	for _, p := range l.Peers {
+		for _, a := range p.Addrs {
+			if p2p.CheckAddr(a) != nil {
+				return chat.Room{}, chat.Errorf(chat.CodeInvalid, "This invite names an address that cannot be read: %q.", a).WithHint("Ask for a new one.")
+			}
+		}
+	}
 	if len(l.Peers) == 0 {
 		return chat.Room{}, chat.Errorf(chat.CodeInvalid, "This invite names nobody to ask.").WithHint("Ask for a new one from a node that is on the network.")
 	}
 	meta := storage.Room{ID: l.Room, Name: l.Name, State: string(chat.Joining), Invite: l.String(), Mode: ordering.Lamport}
-	if r := n.room(l.Room); r != nil { // left or failed before: try again
+	if r := n.room(l.Room); r != nil { // left or failed before, or asking with another invite
+		asking := false
 		saved, err := ask(ctx, r, func() error {
+			if asking = r.asking(); !asking && r.meta.State == string(chat.Joining) {
+				return nil // admitted already
+			}
 			meta.Mode, meta.ReadTo = r.meta.Mode, r.meta.ReadTo
 			r.meta = meta
 			err := r.saveMeta()
@@ -106,7 +124,9 @@ func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
 		if err := errors.Join(err, saved); err != nil {
 			return chat.Room{}, err
 		}
-		n.goFor(r.askToJoin)
+		if !asking {
+			n.goFor(r.askToJoin)
+		}
 		return n.roomOf(ctx, r)
 	}
 	if len(n.rooms.Load().list) >= maxRooms {
@@ -131,7 +151,7 @@ func (r *room) asking() bool {
 // askToJoin asks the members that the invite names until one admits this device
 // or refuses, or the room is left.
 func (r *room) askToJoin(ctx context.Context) {
-	pause := joinAgain
+	pause, unknown := joinAgain, time.Time{}
 	for {
 		m := r.view.Load().meta
 		if m.State != string(chat.Joining) || m.Via != (ordering.DeviceKey{}) {
@@ -147,14 +167,23 @@ func (r *room) askToJoin(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			r.wait(ctx, err)
+			r.log.Debug("nobody to ask", "error", err)
+			r.wait(ctx, "None of the members that the invite names can be reached. It goes on as soon as one can.")
 		case reply.Refused == wire.RefusedNotMember:
-			r.wait(ctx, chat.Errorf(chat.CodeUnreachable, "Whoever answered is not in the room."))
+			r.wait(ctx, "Whoever can be reached is not in the room any more. It goes on as soon as a member can be reached.")
+		case reply.Refused == wire.RefusedUnknownInvite: // it may not have reached them yet
+			if unknown.IsZero() {
+				unknown = time.Now().Add(joinUnknown)
+			} else if time.Now().After(unknown) {
+				r.giveUp(ctx, refusalInWords(reply.Refused))
+				return
+			}
+			r.wait(ctx, "The members that can be reached do not know this invite. It goes on as soon as they do.")
 		case reply.Refused != "":
 			r.giveUp(ctx, refusalInWords(reply.Refused))
 			return
 		default:
-			if err := r.admitted(ctx, reply, via); err != nil {
+			if err := r.admitted(ctx, reply, via); err != nil && ctx.Err() == nil {
 				r.giveUp(ctx, err)
 			}
 			return
@@ -195,7 +224,9 @@ func refusalInWords(refused string) error {
 	case wire.RefusedUsedUp:
 		e = chat.Errorf(chat.CodeExpired, "The invite was used as often as it allows.")
 	case wire.RefusedUnknownInvite:
-		e = chat.Errorf(chat.CodeForbidden, "The room does not know this invite.")
+		e = chat.Errorf(chat.CodeForbidden, "The members that can be reached do not know this invite.")
+	case string(dag.TooOften):
+		e = chat.Errorf(chat.CodeForbidden, "This device left the room too often to come back.")
 	case wire.RefusedRemoved:
 		e = chat.Errorf(chat.CodeForbidden, "This device was removed from the room.")
 	case wire.RefusedFull:
@@ -205,13 +236,11 @@ func refusalInWords(refused string) error {
 }
 
 // wait says what joining waits for.
-func (r *room) wait(ctx context.Context, err error) {
-	r.log.Debug("not admitted yet", "error", err)
+func (r *room) wait(ctx context.Context, why string) {
 	r.post(ctx, func() { //nolint:errcheck // stopping
-		if !r.asking() {
-			return
+		if r.asking() {
+			r.meta.Reason = why
 		}
-		r.meta.Reason = "None of the members that the invite names can be reached. It goes on as soon as one can."
 	})
 }
 
@@ -257,7 +286,7 @@ func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.
 		}
 		r.meta = m
 		for _, k := range w.Keys {
-			r.ring.add(roomKey(k.Key))
+			r.addKey(roomKey(k.Key))
 		}
 		if !r.core.Graph().Holds(genesis.Run().First().ID()) {
 			r.refused(r.core.Receive(time.Now(), via, genesis))
@@ -265,9 +294,6 @@ func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.
 		r.show()
 		r.n.membersChanged()
 		r.reconcile()
-		if r.core.Graph().Have().Covers(m.Target) && r.core.Graph().IsMember(r.n.id.origin.Device) {
-			r.arrive() // joined again with everything here
-		}
 		return nil
 	})
 	if err != nil {
@@ -278,6 +304,50 @@ func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.
 	}
 	r.preview(ctx, via)
 	return nil
+}
+
+// pursueJoining ends joining when everything up to the heads shown at admission
+// is here, and looks for another way when nothing comes any more: heads can be
+// invented, and who admitted can be gone.
+func (r *room) pursueJoining(now time.Time) {
+	if r.meta.State != string(chat.Joining) || r.asking() {
+		r.stallAt = time.Time{}
+		return
+	}
+	g := r.core.Graph()
+	member := g.IsMember(r.n.id.origin.Device)
+	if member && g.Have().Covers(r.meta.Target) {
+		r.arrive()
+		return
+	}
+	if r.stallAt.IsZero() {
+		r.stallAt = now.Add(joinStall)
+		return
+	}
+	if now.Before(r.stallAt) {
+		return
+	}
+	r.stallAt = time.Time{}
+	if member && len(r.peers) > 0 {
+		r.log.Warn("joined without some entries that the admitting member named: nobody has them", "via", r.n.nameOf(r.meta.Via))
+		r.arrive()
+		return
+	}
+	r.meta.Via = ordering.DeviceKey{}
+	r.n.membersChanged()
+	r.n.goFor(r.askToJoin)
+}
+
+// arrive ends joining: everything up to the heads shown at admission is here.
+func (r *room) arrive() {
+	r.meta.State, r.meta.Target, r.meta.Reason = string(chat.Joined), nil, ""
+	if err := r.saveMeta(); err != nil {
+		r.log.Warn("could not store that the room is joined", "error", err)
+	}
+	if err := r.n.store.ClearPreview(r.ctx, r.id); err != nil {
+		r.log.Warn("could not clear the preview", "error", err)
+	}
+	r.n.emit(chat.Event{Type: chat.EventRoom, Room: r.meta.Name, RoomID: r.id.String(), State: string(chat.Joined)})
 }
 
 // preview fetches the newest page, to be read while the rest comes. It is not
@@ -481,6 +551,8 @@ func (n *Node) RemoveMember(ctx context.Context, ref, member string) error {
 		creator = creator || m.Creator && m.Device == n.id.origin.Device
 	}
 	switch {
+	case len(found) > 1:
+		return chat.Errorf(chat.CodeAmbiguous, "%q stands for %d members of %s.", member, len(found), v.meta.Name).WithHint("Name the member by its peer id: `tertulia members --json`.")
 	case len(found) == 0:
 		return chat.Errorf(chat.CodeNotFound, "%s has no member %q.", v.meta.Name, member).WithHint("`tertulia members` lists them.")
 	case !creator:

@@ -92,16 +92,17 @@ func TestAWrongInviteAdmitsNobody(t *testing.T) {
 	l := must(invite.Parse(link, time.Now()))(t)
 	l.Secret[0] ^= 1
 	room := must(b.JoinRoom(t.Context(), l.String()))(t)
-	if got := b.untilState(room.ID, chat.Failed); got.Reason != "The room does not know this invite. Ask a member for a new invite." {
-		t.Errorf("reason %q", got.Reason)
-	}
+	b.until("it says why", func() bool {
+		r := must(b.Room(t.Context(), room.ID))(t)
+		return r.State == chat.Joining && strings.HasPrefix(r.Reason, "The members that can be reached do not know this invite.")
+	})
 	if m := must(a.Members(t.Context(), lobby))(t); len(m) != 1 {
 		t.Errorf("members %+v", m)
 	}
 	l.Peers = nil
 	_, err = start(t, loopback(t, "n3")).JoinRoom(t.Context(), l.String())
 	wantCode(t, err, chat.CodeInvalid)
-	b.join(link) // a failed room can be tried again
+	b.join(link) // another invite takes its place
 }
 
 func TestJoiningARoomOneIsInDoesNothing(t *testing.T) {
@@ -233,7 +234,7 @@ func TestALateJoinerSeesTheNewestFirstAndThenAll(t *testing.T) {
 			}
 		}
 	}
-	if previewed < previewSize || len(steps) < 3 {
+	if previewed < previewSize || len(steps) < 2 {
 		t.Errorf("%d of the newest %d were there early, in %d steps", previewed, previewSize, len(steps))
 	}
 	sameLists(count, a, b)

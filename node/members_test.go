@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -277,13 +278,13 @@ func TestAStrangerIsGivenNothingAndCounted(t *testing.T) {
 	before := a.inner().view.Load().entries
 	refused := func() uint64 { return must(a.Status(t.Context()))(t).Refused[string(ordering.NotMember)] }
 
-	if more, err := s.net.Fetch(t.Context(), a.device(), wire.FetchRequest{Room: lobbyID, Newest: 10}, func(ordering.Run) error { return errors.New("a run") }); more || err != nil {
+	if more, err := s.net.Fetch(t.Context(), a.device(), wire.FetchRequest{Room: lobbyID, Newest: 10}, func(ordering.Run) error { return errors.New("a run") }); more || err != nil && strings.Contains(err.Error(), "a run") {
 		t.Errorf("fetch: %t, %v", more, err)
 	}
-	if more, err := s.net.Fetch(t.Context(), a.device(), wire.FetchRequest{Room: lobbyID, Wants: []ordering.Want{{Origin: a.id.origin}}}, func(ordering.Run) error { return errors.New("a run") }); more || err != nil {
+	if more, err := s.net.Fetch(t.Context(), a.device(), wire.FetchRequest{Room: lobbyID, Wants: []ordering.Want{{Origin: a.id.origin}}}, func(ordering.Run) error { return errors.New("a run") }); more || err != nil && strings.Contains(err.Error(), "a run") {
 		t.Errorf("fetch: %t, %v", more, err)
 	}
-	if k, err := s.net.Keys(t.Context(), a.device(), wire.KeysRequest{Room: lobbyID, IDs: []ordering.KeyID{a.keyInUse()}}); len(k.Keys) > 0 || err != nil {
+	if k, err := s.net.Keys(t.Context(), a.device(), wire.KeysRequest{Room: lobbyID, IDs: []ordering.KeyID{a.keyInUse()}}); len(k.Keys) > 0 {
 		t.Errorf("keys: %v, %v", k, err)
 	}
 	if n := refused(); n != 3 {
@@ -337,8 +338,9 @@ func TestBrokenFramesAreCounted(t *testing.T) {
 		}
 	}
 	refused := must(a.Status(t.Context()))(t).Refused
-	if refused[string(ordering.Malformed)] != 4 || refused[string(ordering.Oversize)] != 4 {
-		t.Errorf("counted %v, want 4 malformed and 4 oversize", refused)
+	// Fetches and keys are for members: of a stranger's, not a byte is read.
+	if refused[string(ordering.Malformed)] != 2 || refused[string(ordering.Oversize)] != 2 || refused[string(ordering.NotMember)] != 4 {
+		t.Errorf("counted %v, want 2 malformed, 2 oversize and 4 not-member", refused)
 	}
 }
 

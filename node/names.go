@@ -34,7 +34,7 @@ func invisible(r rune) bool {
 }
 
 // namesOf gives each member the name to show: its node id, with a tag where two
-// members have the same.
+// members have the same, or the tag alone.
 func namesOf(members []dag.Member, have ordering.Vector) map[ordering.DeviceKey]string {
 	count := make(map[string]int)
 	for _, m := range members {
@@ -42,10 +42,14 @@ func namesOf(members []dag.Member, have ordering.Vector) map[ordering.DeviceKey]
 	}
 	names := make(map[ordering.DeviceKey]string, len(members))
 	for _, m := range members {
-		names[m.Device] = m.Name
-		if count[m.Name] > 1 {
-			names[m.Device] = m.Name + "~" + tagOf(m.Device, have)
+		name, err := cleanName("The node id", m.Name)
+		switch {
+		case err != nil || name != m.Name || strings.Contains(name, "~"):
+			name = "~" + tagOf(m.Device, have) // a name that could pass for another
+		case count[name] > 1:
+			name += "~" + tagOf(m.Device, have)
 		}
+		names[m.Device] = name
 	}
 	return names
 }

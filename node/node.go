@@ -61,6 +61,7 @@ type Node struct {
 	started time.Time
 	ctx     context.Context // of Run: ends the rooms and what goFor started
 	ready   chan struct{}
+	lobby   string         // written before ready is closed
 	tasks   sync.WaitGroup // what goFor started
 
 	disk     errgroup.Group // the committer, from Open on
@@ -76,6 +77,8 @@ type Node struct {
 	// them, so that what it was told last is the newest. It comes before mu.
 	telling sync.Mutex
 
+	entering sync.Mutex // held while a room is made or joined, one at a time
+	naming   sync.Mutex // held while a client key is made, across its commit
 	mu       sync.Mutex // guards what follows; never held across a post or a wait
 	peers    map[ordering.DeviceKey]peer
 	sessions uint64
@@ -256,15 +259,24 @@ func (n *Node) keepLobby(ctx context.Context) error {
 			n.log.Warn("the lobby has another order; to change it: tertulia rooms switch lobby --ordering "+string(n.cfg.Ordering),
 				"ordering", string(orderOf(m.Mode)))
 		}
+		n.lobby = r.id.String()
 		return nil
 	}
-	_, err := n.CreateRoom(ctx, chat.DefaultRoom, n.cfg.Ordering)
+	room, err := n.CreateRoom(ctx, chat.DefaultRoom, n.cfg.Ordering)
+	n.lobby = room.ID
 	return err
 }
+
+// Lobby returns the id of the room that a bootstrap node keeps, once Ready is
+// closed; "" at other nodes.
+func (n *Node) Lobby() string { return n.lobby }
 
 // startRoom hands a room to its goroutine and, if it is still to be admitted,
 // starts asking.
 func (n *Node) startRoom(r *room) {
+	if r.started.Swap(true) {
+		return // a room has one goroutine
+	}
 	n.runRooms <- r // has place for all rooms there may be
 	if m := r.view.Load().meta; m.State == string(chat.Joining) && m.Via == (ordering.DeviceKey{}) {
 		n.goFor(r.askToJoin)
@@ -315,6 +327,7 @@ func (n *Node) Addrs() []string { return n.net.Addrs() }
 
 // setDisk notes whether the disk takes writes; nil means that it does.
 func (n *Node) setDisk(err error) {
+	n.net.SetHealth(err == nil, false)
 	if err == nil {
 		n.diskState.Store(nil)
 		return

@@ -108,19 +108,27 @@ func (n *Node) reconcileAll() {
 	}
 }
 
-// nameOf returns a device's node id as far as it is known.
+// nameOf returns a device's name as far as it is known. What a stranger calls
+// itself does not pass for a member's name.
 func (n *Node) nameOf(d ordering.DeviceKey) string {
+	n.mu.Lock()
+	said := n.peers[d].name
+	n.mu.Unlock()
+	name := said
 	for _, r := range n.rooms.Load().list {
-		if name, ok := r.view.Load().names[d]; ok {
-			return name
+		for member, known := range r.view.Load().names {
+			if member == d {
+				return known
+			}
+			if known == said {
+				name = said + "~" + ordering.Origin{Device: d}.Tag()
+			}
 		}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if p, ok := n.peers[d]; ok && p.name != "" {
-		return p.name
+	if name == "" {
+		return "~" + ordering.Origin{Device: d}.Tag()
 	}
-	return ordering.Origin{Device: d}.Tag()
+	return name
 }
 
 // handler is what the network tells a node. Its methods run on the network's
@@ -281,6 +289,10 @@ func joinProof(req wire.JoinRequest, admitter ordering.DeviceKey) []byte {
 // admit writes the Admit entry, unless the device is a member already, and
 // answers when it is durable.
 func (r *room) admit(d ordering.DeviceKey, invite ordering.InviteKey, name string, answer chan<- wire.JoinReply) {
+	if r.broken {
+		answer <- wire.JoinReply{Refused: wire.RefusedNotMember}
+		return
+	}
 	g := r.core.Graph()
 	if !g.IsMember(d) {
 		if problem := g.CheckInvite(invite, d, time.Now().UnixMilli()); problem != "" {
@@ -314,9 +326,7 @@ func (r *room) welcome(answer chan<- wire.JoinReply) {
 		answer <- wire.JoinReply{Refused: wire.RefusedNotMember}
 		return
 	}
-	for id, k := range r.ring.all() {
-		reply.Keys = append(reply.Keys, wire.RoomKey{ID: id, Key: k})
-	}
+	reply.Keys = r.newestKeys()
 	answer <- reply
 }
 

@@ -2,11 +2,8 @@ package node
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,15 +17,10 @@ import (
 
 // Limits and waits of a room's owner.
 const (
-	inboxSize    = 1024            // things waiting for the room's goroutine
-	drainMost    = 256             // of these, taken before one commit
-	runBudget    = 240 << 10       // bytes of entries said as one run
-	probeEvery   = time.Second     // between tries while the disk takes nothing
-	keysEvery    = 5 * time.Second // between asking members for room keys
-	rekeyFirst   = 500 * time.Millisecond
-	rekeyStep    = 2 * time.Second // more for each member that ranks before us
-	reopenBatch  = 256             // entries made readable in one commit
-	previewSize  = 50              // newest messages shown while history comes
+	inboxSize    = 1024        // things waiting for the room's goroutine
+	drainMost    = 256         // of these, taken before one commit
+	probeEvery   = time.Second // between tries while the disk takes nothing
+	previewSize  = 50          // newest messages shown while history comes
 	fetchTimeout = 10 * time.Minute
 )
 
@@ -43,6 +35,8 @@ type room struct {
 	again chan struct{} // one place: look again at whom the room is shared with
 	done  chan struct{} // closed when run returned
 	view  atomic.Pointer[roomView]
+
+	started atomic.Bool
 
 	// ---
 	ctx     context.Context // of run: ends what the room started
@@ -59,14 +53,8 @@ type room struct {
 	probeAt  time.Time // when to try the disk again
 	rekeyAt  time.Time // when to write a new room key unless somebody else did
 	keysAt   time.Time // when to ask for missing keys again
-	wantKeys map[ordering.KeyID]bool
-}
-
-// keyGrant says that an entry at a place handed out a room key.
-type keyGrant struct {
-	at ordering.Key
-	id ordering.KeyID
-	to []ordering.DeviceKey
+	wantKeys map[ordering.KeyID]*wanted
+	stallAt  time.Time // when joining is taken to be stuck
 }
 
 // roomView is what others may know of a room, made anew after each change.
@@ -82,15 +70,6 @@ type roomView struct {
 	self      bool // this device may write
 }
 
-// saying is an entry on its way in.
-type saying struct {
-	kind  ordering.Kind
-	stamp *ordering.Stamp
-	plain []byte // of sealed kinds: the payload
-	body  []byte // of the others
-	reply func(ref ordering.Ref, duplicate bool, err error)
-}
-
 func newRoom(n *Node, meta storage.Room) *room {
 	return &room{
 		n: n, id: meta.ID, meta: meta, ctx: context.Background(),
@@ -99,7 +78,7 @@ func newRoom(n *Node, meta storage.Room) *room {
 		again:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		peers:    make(map[ordering.DeviceKey]uint64),
-		wantKeys: make(map[ordering.KeyID]bool),
+		wantKeys: make(map[ordering.KeyID]*wanted),
 		census:   -1,
 	}
 }
@@ -133,7 +112,7 @@ func (r *room) load(ctx context.Context) error {
 	}
 	for _, g := range grants {
 		if _, held := r.ring.get(g.id); !held {
-			r.wantKeys[g.id] = true
+			r.wantKey(g.id)
 		}
 	}
 	r.core, r.grants, r.gone, r.census = c, grants, gone, -1
@@ -144,31 +123,11 @@ func (r *room) load(ctx context.Context) error {
 	return nil
 }
 
-func later(a, b ordering.Key) ordering.Key {
-	if a.Compare(b) > 0 {
-		return a
-	}
-	return b
-}
-
-func appendGrant(grants []keyGrant, e *ordering.Entry) []keyGrant {
-	g, err := ordering.DecodeKeyGrant(e.Body)
-	if err != nil {
-		return grants
-	}
-	grant := keyGrant{at: e.Key(), id: g.ID}
-	for _, k := range g.Keys {
-		grant.to = append(grant.to, k.Device)
-	}
-	grants = append(grants, grant)
-	slices.SortFunc(grants, func(a, b keyGrant) int { return a.at.Compare(b.at) })
-	return grants
-}
-
 // run owns the room until ctx ends.
 func (r *room) run(ctx context.Context) error {
 	defer close(r.done)
 	r.ctx = ctx
+	r.reopen()
 	r.reconcile()
 	r.flush()
 	timer := time.NewTimer(0)
@@ -207,8 +166,11 @@ func (r *room) drain() {
 }
 
 func (r *room) deadline() time.Time {
+	if r.broken {
+		return r.probeAt
+	}
 	next := r.core.Deadline()
-	for _, t := range []time.Time{r.probeAt, r.rekeyAt, r.keysAt} {
+	for _, t := range []time.Time{r.rekeyAt, r.keysAt, r.stallAt} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -305,6 +267,7 @@ func (r *room) flush() {
 		}
 		r.learn(ready.Persist, keys)
 	}
+	r.pursueJoining(time.Now())
 	r.show()
 }
 
@@ -355,19 +318,21 @@ func (r *room) line(e *ordering.Entry, plain []byte) *storage.Line {
 		l.SenderKey = e.Client.Key
 	}
 	if plain == nil {
-		if id, ok := keyOf(e); ok {
-			l.KeyID = id
-			if _, held := r.ring.get(id); !held {
-				r.wantKeys[id] = true
-			}
+		var err error
+		if plain, err = r.ring.open(e); errors.Is(err, errNoKey) { // the key may have come since it was verified
+			l.KeyID, _ = keyOf(e)
+			r.wantKey(l.KeyID)
+			return l
 		}
-		return l
 	}
 	p, err := ordering.DecodePayload(plain)
 	if err != nil {
-		return l
+		return l // no key will make it readable
 	}
-	l.Sender, l.Text, l.ReplyTo, l.Readable = p.Name, p.Text, p.ReplyTo, true
+	if l.Sender, err = cleanName("A name", p.Name); err != nil {
+		l.Sender = e.Origin.Tag()
+	}
+	l.Text, l.ReplyTo, l.Readable = p.Text, p.ReplyTo, true
 	return l
 }
 
@@ -381,12 +346,8 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 			switch e.Kind {
 			case ordering.KindKey:
 				r.grants = appendGrant(r.grants, e)
-				if !r.owesKey() {
-					r.rekeyAt = time.Time{}
-				}
 			case ordering.KindLeave, ordering.KindRemove:
 				r.gone = later(r.gone, e.Key())
-				r.planRekey()
 			case ordering.KindAdmit:
 				if m, err := ordering.DecodeAdmit(e.Body); err == nil && m.Device != r.n.id.origin.Device {
 					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
@@ -396,191 +357,15 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 			}
 		}
 	}
-	if len(accepted) > 0 && r.meta.State == string(chat.Joining) && r.core.Graph().Have().Covers(r.meta.Target) && r.core.Graph().IsMember(r.n.id.origin.Device) {
-		r.arrive()
+	if len(accepted) > 0 {
+		r.stallAt = time.Time{}
+		r.planRekey()
 	}
-}
-
-// addKey takes a room key that is on disk and opens what it sealed.
-func (r *room) addKey(k roomKey) {
-	r.ring.add(k)
-	delete(r.wantKeys, k.id())
-	for {
-		sealed, err := r.n.store.Unreadable(r.ctx, r.id, k.id(), reopenBatch)
-		if err != nil || len(sealed) == 0 {
-			return
-		}
-		w := &storage.Write{Room: r.id}
-		for _, e := range sealed {
-			plain, _ := r.ring.open(e) // what cannot be opened now never will: it loses its key id
-			if l := r.line(e, plain); l != nil {
-				if plain == nil {
-					l.KeyID = ordering.KeyID{}
-				}
-				w.Opened = append(w.Opened, storage.Opened{ID: e.ID(), Line: *l})
-			}
-		}
-		if err := r.n.store.Commit(r.ctx, w); err != nil {
-			r.log.Warn("could not store opened messages", "error", err)
-			return
-		}
-	}
-}
-
-// currentKey is the newest room key that is here: that of the highest grant in
-// the predicted order, or the room's first.
-func (r *room) currentKey() (roomKey, bool) {
-	for _, g := range slices.Backward(r.grants) {
-		if k, ok := r.ring.get(g.id); ok {
-			return k, true
-		}
-	}
-	for id, k := range r.ring.all() {
-		if !slices.ContainsFunc(r.grants, func(g keyGrant) bool { return g.id == id }) {
-			return k, true
-		}
-	}
-	return roomKey{}, false
-}
-
-// arrive ends joining: everything up to the heads shown at admission is here.
-func (r *room) arrive() {
-	r.meta.State, r.meta.Target, r.meta.Reason = string(chat.Joined), nil, ""
-	if err := r.saveMeta(); err != nil {
-		r.log.Warn("could not store that the room is joined", "error", err)
-	}
-	if err := r.n.store.ClearPreview(r.ctx, r.id); err != nil {
-		r.log.Warn("could not clear the preview", "error", err)
-	}
-	r.n.emit(chat.Event{Type: chat.EventRoom, Room: r.meta.Name, RoomID: r.id.String(), State: string(chat.Joined)})
 }
 
 func (r *room) saveMeta() error {
 	m := r.meta
 	return r.n.store.Commit(context.WithoutCancel(r.ctx), &storage.Write{Room: r.id, Meta: &m})
-}
-
-// say adds an entry to those that go into the next run.
-func (r *room) say(s *saying) { r.sayings = append(r.sayings, s) }
-
-// speak writes what was said: as few runs as hold it.
-func (r *room) speak() {
-	says := r.sayings
-	r.sayings = nil
-	if len(says) == 0 {
-		return
-	}
-	if r.meta.State != string(chat.Joined) || !r.core.Graph().IsMember(r.n.id.origin.Device) {
-		err := chat.Errorf(chat.CodeBusy, "%s is still being joined.", r.meta.Name).WithHint("Wait until its history is here, then send again.")
-		if r.meta.State == stateLeft || r.core.Graph().MemberCount() > 0 && r.meta.State == string(chat.Joined) {
-			err = chat.Errorf(chat.CodeForbidden, "This device is no longer a member of %s.", r.meta.Name).WithHint("Ask a member for a new invite.")
-		}
-		for _, s := range says {
-			s.reply(ordering.Ref{}, false, err)
-		}
-		return
-	}
-	pending := make(map[string]*repeats)
-	says = slices.DeleteFunc(says, func(s *saying) bool { return r.repeated(s, pending) })
-	for len(says) > 0 {
-		n := r.sayRun(says)
-		says = says[n:]
-	}
-}
-
-// repeats are those that handed in a client id more than once within a batch.
-type repeats struct {
-	hash ordering.Hash
-	also []*saying
-}
-
-// repeated answers a saying whose client id was handed in before.
-func (r *room) repeated(s *saying, pending map[string]*repeats) bool {
-	if s.stamp == nil {
-		return false
-	}
-	conflict := chat.Errorf(chat.CodeConflict, "The client id %q was used with another text.", s.stamp.ID).
-		WithHint("Take a new id for a new message.")
-	key := string(s.stamp.Key[:]) + s.stamp.ID
-	if p, ok := pending[key]; ok {
-		if p.hash != s.stamp.Hash {
-			s.reply(ordering.Ref{}, false, conflict)
-		} else {
-			p.also = append(p.also, s)
-		}
-		return true
-	}
-	row, found, err := r.n.store.Client(context.WithoutCancel(r.ctx), r.id, s.stamp.Key, s.stamp.ID)
-	switch {
-	case err != nil:
-		s.reply(ordering.Ref{}, false, err)
-		return true
-	case found && row.ClientHash == s.stamp.Hash:
-		s.reply(ordering.Ref{EntryID: row.ID, Hash: row.Hash}, true, nil)
-		return true
-	case found:
-		s.reply(ordering.Ref{}, false, conflict)
-		return true
-	}
-	p := &repeats{hash: s.stamp.Hash}
-	pending[key] = p
-	first := s.reply
-	s.reply = func(ref ordering.Ref, duplicate bool, err error) {
-		first(ref, duplicate, err)
-		for _, again := range p.also {
-			again.reply(ref, err == nil, err)
-		}
-	}
-	return false
-}
-
-// sayRun says as many as fit one run, at least one, and returns how many.
-func (r *room) sayRun(says []*saying) int {
-	key, ok := r.currentKey()
-	seq := r.core.NextSeq()
-	var drafts []core.Draft
-	size, n := 0, 0
-	for ; n < len(says) && n < ordering.MaxRunEntries; n++ {
-		s := says[n]
-		size += len(s.plain) + len(s.body) + 512 + ordering.MaxDeps*(ordering.OriginSize+8+ordering.HashSize)/ordering.MaxRunEntries
-		alone := !s.kind.Sealed()
-		if n > 0 && (size > runBudget || alone) {
-			break
-		}
-		d := core.Draft{Kind: s.kind, Client: s.stamp, Body: s.body, Plain: s.plain}
-		if s.kind.Sealed() {
-			if !ok {
-				s.reply(ordering.Ref{}, false, chat.Errorf(chat.CodeBusy, "The key of %s is not here yet.", r.meta.Name).
-					WithHint("It comes from another member as soon as one is reachable."))
-				if n == 0 {
-					return 1
-				}
-				break
-			}
-			id := ordering.EntryID{Origin: r.n.id.origin, Seq: seq + uint64(n)}
-			d.Body = key.seal(s.plain, place(r.id, 0, id, s.kind))
-		}
-		drafts = append(drafts, d)
-		if alone {
-			n++
-			break
-		}
-	}
-	now := time.Now()
-	refs, err := r.core.Say(now, now, drafts...)
-	said := says[:n]
-	if err != nil {
-		for _, s := range said {
-			s.reply(ordering.Ref{}, false, fmt.Errorf("node: say: %w", err))
-		}
-		return n
-	}
-	for i, ref := range refs {
-		r.log.Debug("said", "entry", ref.EntryID.String())
-		s := said[i]
-		r.waits = append(r.waits, func(err error) { s.reply(ref, false, err) })
-	}
-	return n
 }
 
 // fail answers everybody who waits with an error.
@@ -615,7 +400,7 @@ func (r *room) mend() bool {
 		r.probeAt = time.Now().Add(probeEvery)
 		return false
 	}
-	r.broken, r.probeAt = false, time.Time{}
+	r.broken = false
 	r.n.setDisk(nil)
 	r.reconcile()
 	r.log.Info("the disk takes writes again")
@@ -706,16 +491,15 @@ func (r *room) refused(err error) {
 	if ref, ok := errors.AsType[*ordering.Refusal](err); ok {
 		r.n.count(ref.Reason)
 		if ref.Reason != ordering.Duplicate {
-			r.log.Info("refused", "entry", ref.ID.String(), "reason", string(ref.Reason))
+			r.log.Debug("refused", "entry", ref.ID.String(), "reason", string(ref.Reason))
 		}
 	}
 }
 
 // fetch brings entries from a peer's disk.
 func (r *room) fetch(f core.Fetch) {
-	r.n.goFor(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-		defer cancel()
+	r.n.goFor(func(whole context.Context) {
+		ctx, cancel := context.WithTimeout(whole, fetchTimeout)
 		_, err := r.n.net.Fetch(ctx, f.From, wire.FetchRequest{Room: r.id, Wants: f.Wants}, func(run ordering.Run) error {
 			v, err := r.verify(run)
 			if err != nil {
@@ -728,10 +512,11 @@ func (r *room) fetch(f core.Fetch) {
 				}
 			})
 		})
+		cancel()
 		if err != nil {
 			r.log.Debug("fetch ended early", "peer", r.n.nameOf(f.From), "error", err)
 		}
-		r.post(ctx, func() { r.core.Fetched(time.Now(), f.From, err) }) //nolint:errcheck // stopping
+		r.post(whole, func() { r.core.Fetched(time.Now(), f.From, err) }) //nolint:errcheck // stopping
 	})
 }
 
@@ -741,102 +526,7 @@ func (r *room) due(now time.Time) {
 		r.rekeyAt = time.Time{}
 		r.rekey()
 	}
-	switch {
-	case len(r.wantKeys) == 0 || len(r.peers) == 0:
-		r.keysAt = time.Time{}
-	case r.keysAt.IsZero() || !now.Before(r.keysAt):
-		r.keysAt = now.Add(keysEvery)
-		r.askKeys()
+	if len(r.peers) > 0 && !now.Before(r.keysAt) {
+		r.askKeys(now)
 	}
-}
-
-// owesKey reports whether somebody who left or was removed holds the newest room
-// key: it was handed out before, or to them beside it.
-func (r *room) owesKey() bool {
-	if len(r.grants) == 0 {
-		return slices.ContainsFunc(r.core.Graph().Known(), func(m dag.Member) bool { return m.Former })
-	}
-	g := r.grants[len(r.grants)-1]
-	return g.at.Compare(r.gone) < 0 || slices.ContainsFunc(g.to, func(d ordering.DeviceKey) bool { return !r.core.Graph().IsMember(d) })
-}
-
-// planRekey sets the time at which this member writes a new room key after
-// another left or was removed: the first of those connected at once, the others in turn in case
-// it does not.
-func (r *room) planRekey() {
-	if !r.core.Graph().IsMember(r.n.id.origin.Device) || r.meta.State != string(chat.Joined) {
-		return
-	}
-	rank := 0
-	for _, d := range r.core.Connected() {
-		if r.core.Graph().IsMember(d) && string(d[:]) < string(r.n.id.origin.Device[:]) {
-			rank++
-		}
-	}
-	r.rekeyAt = time.Now().Add(rekeyFirst + time.Duration(rank)*rekeyStep)
-}
-
-// rekey hands a new room key to those who are members now.
-func (r *room) rekey() {
-	var devices []ordering.DeviceKey
-	for _, m := range r.core.Graph().Members() {
-		devices = append(devices, m.Device)
-	}
-	g, err := grant(newRoomKey(), devices)
-	if err != nil {
-		r.log.Error("could not make a room key", "error", err)
-		return
-	}
-	r.say(&saying{kind: ordering.KindKey, body: g.Encode(), reply: func(_ ordering.Ref, _ bool, err error) {
-		if err != nil {
-			r.log.Warn("could not write a new room key", "error", err)
-		}
-	}})
-}
-
-// askKeys asks the connected members, one after the other, for keys that sealed
-// entries here and were never handed to this device.
-func (r *room) askKeys() {
-	ids := make([]ordering.KeyID, 0, len(r.wantKeys))
-	for id := range r.wantKeys {
-		ids = append(ids, id)
-	}
-	ids = ids[:min(len(ids), wire.MaxRoomKeys)]
-	peers := r.core.Connected()
-	r.n.goFor(func(ctx context.Context) {
-		for _, d := range peers {
-			reply, err := r.n.net.Keys(ctx, d, wire.KeysRequest{Room: r.id, IDs: ids})
-			if err != nil || len(reply.Keys) == 0 {
-				continue
-			}
-			w := &storage.Write{Room: r.id}
-			for _, k := range reply.Keys {
-				if roomKey(k.Key).id() == k.ID && slices.Contains(ids, k.ID) {
-					w.Keys = append(w.Keys, storage.RoomKey{ID: k.ID, Key: k.Key})
-				}
-			}
-			if len(w.Keys) == 0 || r.n.store.Commit(ctx, w) != nil {
-				continue
-			}
-			r.post(ctx, func() { //nolint:errcheck // stopping
-				for _, k := range w.Keys {
-					r.addKey(roomKey(k.Key))
-				}
-			})
-			return
-		}
-	})
-}
-
-// person makes the entry of what a person does.
-func person(key ed25519.PrivateKey, room ordering.RoomID, kind ordering.Kind, id string, p ordering.Payload) *saying {
-	stamp, plain := stamped(key, room, id, p)
-	return &saying{kind: kind, stamp: stamp, plain: plain}
-}
-
-// stamped makes the payload of what a person does, and the client's signature.
-func stamped(key ed25519.PrivateKey, room ordering.RoomID, id string, p ordering.Payload) (*ordering.Stamp, []byte) {
-	p.Salt = saltOf(key, room, id)
-	plain := p.Encode()
-	return ordering.SignClient(key, room, 0, id, plain), plain
 }

@@ -128,6 +128,9 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 
 // waiting says in words whom a room waits for.
 func (n *Node) waiting(v *roomView) string {
+	if v.meta.State == string(chat.Failed) {
+		return v.meta.Reason
+	}
 	if v.meta.State == string(chat.Joining) {
 		if len(v.connected) > 0 {
 			return "Fetching the history."
@@ -183,9 +186,9 @@ func (n *Node) View(ctx context.Context) (chat.View, error) {
 }
 
 func (n *Node) networkInWords(v chat.View) string {
-	online := 0
-	for _, p := range v.Peers {
-		if p.State == chat.PeerConnected {
+	online := 0 // members of our rooms; whoever else is connected is no company
+	for _, p := range n.net.Peers() {
+		if p.Member && p.State == p2p.Connected {
 			online++
 		}
 	}
@@ -197,9 +200,9 @@ func (n *Node) networkInWords(v chat.View) string {
 	case !v.Healthy:
 		return inWords(n.diskError())
 	case online == 1:
-		return "Connected with one other node."
+		return "Connected with one other member."
 	case online > 1:
-		return fmt.Sprintf("Connected with %d other nodes.", online)
+		return fmt.Sprintf("Connected with %d other members.", online)
 	case others:
 		return "Nobody is reachable. Your messages are saved and go out when someone is. Check that this computer is on a network."
 	}

@@ -23,16 +23,16 @@ func TestTheStateOfThingsIsSaidInWords(t *testing.T) {
 	link := a.invite(chat.InviteOptions{})
 	b, c := start(t, loopback(t, "n2")), start(t, loopback(t, "n3"))
 	b.join(link)
-	says(a, "", "Connected with one other node.")
+	says(a, "", "Connected with one other member.")
 	c.join(link)
-	says(a, "", "Connected with 2 other nodes.")
+	says(a, "", "Connected with 2 other members.")
 	c.stop()
-	says(a, "n3 cannot be reached now, and will get your messages later.", "Connected with one other node.")
+	says(a, "n3 cannot be reached now, and will get your messages later.", "Connected with one other member.")
 	b.stop()
 	says(a, "Waiting for n2 and n3: nobody else of this room is reachable. Your messages are saved and go out when someone is.",
 		"Nobody is reachable. Your messages are saved and go out when someone is. Check that this computer is on a network.")
 	b = b.again()
-	says(b, "n3 cannot be reached now, and will get your messages later.", "Connected with one other node.")
+	says(b, "n3 cannot be reached now, and will get your messages later.", "Connected with one other member.")
 }
 
 func TestNamesMakeASentence(t *testing.T) {

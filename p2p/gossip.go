@@ -96,17 +96,37 @@ func (g *gossip) FilterIncomingSubscriptions(_ peer.ID, subs []*pb.RPC_SubOpts) 
 	return pubsub.FilterSubscriptions(subs, g.CanSubscribe), nil
 }
 
-// validate lets runs of the right shape through and keeps them decoded.
+// validate lets through, and keeps decoded, the runs that are of the topic's room
+// and signed by their author, so that nobody passes on what is not. pubsub asks
+// once for the same bytes, however many peers send them.
 func (g *gossip) validate(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	run, err := ordering.DecodeRun(m.GetData())
-	if err != nil {
-		if d, err := deviceOf(from); err == nil {
-			g.n.cfg.Handler.Refused(d, ordering.Malformed)
-		}
-		return pubsub.ValidationReject
+	reason := ordering.Malformed
+	own := from == g.n.host.ID()
+	if err == nil && !own {
+		reason, err = judge(run, m.GetTopic())
 	}
-	m.ValidatorData = run
-	return pubsub.ValidationAccept
+	if err == nil {
+		m.ValidatorData = run
+		return pubsub.ValidationAccept
+	}
+	if d, notKey := deviceOf(from); notKey == nil && !own {
+		g.n.refused(d, reason, err)
+	}
+	return pubsub.ValidationReject
+}
+
+// judge says why a run is not to be passed on.
+func judge(run ordering.Run, topic string) (ordering.Reason, error) {
+	_, err := ordering.VerifyRun(run)
+	if err == nil && topicOf(run.First().Room) != topic {
+		err = ordering.Refuse(ordering.WrongRoom, run.First().ID())
+	}
+	var refusal *ordering.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Reason, err
+	}
+	return ordering.BadSignature, err
 }
 
 // set joins and leaves topics so that they are those of rooms. pubsub calls

@@ -77,7 +77,7 @@ func newHost(cfg Config, bootstraps []peer.AddrInfo) (host.Host, error) {
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionManager(conns),
-		libp2p.DialRanker(rankDials),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 		libp2p.EnableHolePunching(),
 		libp2p.EnableAutoNATv2(),
 		libp2p.DisableMetrics(),
@@ -95,7 +95,7 @@ func newHost(cfg Config, bootstraps []peer.AddrInfo) (host.Host, error) {
 				Limit:           &relayv2.RelayLimit{Duration: relayCircuitLength, Data: relayCircuitBytes},
 				ReservationTTL:  time.Hour,
 				MaxReservations: relayReservations, MaxCircuits: relayCircuits, BufferSize: relayBuffer,
-				MaxReservationsPerPeer: 1, MaxReservationsPerIP: relayReservations, MaxReservationsPerASN: relayReservations,
+				MaxReservationsPerIP: relayReservations, MaxReservationsPerASN: relayReservations,
 			})),
 		)
 	} else if len(bootstraps) > 0 {

@@ -32,7 +32,7 @@ const (
 	attemptShort  = 500 * time.Millisecond // the first quickAttempts
 	attemptLong   = 10 * time.Second
 	quickAttempts = 4
-	helloWait     = 5 * time.Second
+	helloWait     = 5 * time.Second  // for a peer's hello; strangers have strangerWait
 	lookupEvery   = 8                // failed attempts between two DHT lookups
 	lookupWait    = 10 * time.Second // for one DHT lookup
 	maxNearby     = 16               // strangers on the local network that are dialled
@@ -104,6 +104,7 @@ func (n *Network) setMembers(members []ordering.DeviceKey) {
 	for d, l := range n.links {
 		if l.member && !want[d] {
 			l.member = false
+			n.hearsVersion.Add(1)
 			n.host.ConnManager().Unprotect(l.id, memberTag)
 			l.poke()
 			n.forget(l)
@@ -115,8 +116,10 @@ func (n *Network) setMembers(members []ordering.DeviceKey) {
 			n.forget(l)
 			continue
 		}
+		delete(n.welcomed, d)
 		if !l.member {
 			l.member = true
+			n.hearsVersion.Add(1)
 			n.host.ConnManager().Protect(l.id, memberTag)
 		}
 	}
@@ -319,12 +322,16 @@ func (n *Network) dial(ctx context.Context, id peer.ID, protocol protocol.ID) (n
 
 // accept takes in a stream that a peer opened.
 func (n *Network) accept(stream network.Stream, d ordering.DeviceKey) {
-	release, ok := n.gates.hello.enter(d)
+	known, wait := n.knows(d), helloWait
+	if !known {
+		wait = strangerWait
+	}
+	release, ok := n.gates.hello.enter(d, known)
 	if !ok {
 		_ = stream.Reset()
 		return
 	}
-	hello, reader, err := readHello(stream)
+	hello, reader, err := readHello(stream, wait)
 	release()
 	if err != nil {
 		n.refuse(d, err)
@@ -353,6 +360,32 @@ func (n *Network) strangerLimit() int {
 		return maxGuests
 	}
 	return maxStrangers
+}
+
+// knows reports whether a peer has places of its own: it is a member, a
+// bootstrap node, or shares a room with this node.
+func (n *Network) knows(d ordering.DeviceKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.links[d]
+	return l != nil && l.wanted() || len(n.shares[d]) > 0 || n.welcomed[d]
+}
+
+// mayAsk reports whether a peer may ask for runs and keys at all.
+func (n *Network) mayAsk(d ordering.DeviceKey) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.links[d]
+	return l != nil && l.member || len(n.shares[d]) > 0 || n.welcomed[d]
+}
+
+// welcome lets a device that was just admitted ask before Members names it.
+func (n *Network) welcome(d ordering.DeviceKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if l := n.links[d]; (l == nil || !l.member) && len(n.welcomed) < maxRemembered {
+		n.welcomed[d] = true
+	}
 }
 
 // strangers counts the sessions with peers that are not wanted. mu is held.

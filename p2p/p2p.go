@@ -53,9 +53,11 @@ type Config struct {
 	// Listen are multiaddrs that replace the default of all interfaces.
 	Listen []string
 	// Bootstrap makes the node serve others: relay, DHT, NAT checks.
-	Bootstrap      bool
-	NoMDNS, NoDHT  bool
-	BootstrapAddrs []string // full multiaddrs with /p2p/
+	Bootstrap     bool
+	NoMDNS, NoDHT bool
+	// BootstrapAddrs are full multiaddrs with /p2p/. They come from invites, so
+	// what cannot be read is left out, and so is what is beyond the limit of 256.
+	BootstrapAddrs []string
 	Log            *slog.Logger
 	Handler        Handler // required
 }
@@ -70,8 +72,8 @@ const (
 )
 
 // Handler is told what the network brings. Its methods are called for one peer
-// one after another and in order (Gossip, AdmitJoin, ServeFetch and ServeKeys
-// excepted), for several peers at a time. They must not wait for long: a peer's
+// one after another and in order (Gossip, AdmitJoin, ServeFetch, ServeKeys
+// and Refused excepted), for several peers at a time. They must not wait for long: a peer's
 // stream stands still meanwhile.
 type Handler interface {
 	// PeerUp and PeerDown of a device alternate, PeerUp first. A PeerUp after
@@ -81,14 +83,19 @@ type Handler interface {
 	// PeerSuspected comes between PeerUp and PeerDown.
 	PeerSuspected(d ordering.DeviceKey, suspected bool)
 	PeerHears(d ordering.DeviceKey, hears []ordering.DeviceKey)
+	// SharedRooms comes when the set of rooms is another than the last one of
+	// this PeerUp.
 	SharedRooms(d ordering.DeviceKey, rooms []ordering.RoomID)
 	// Message: the run of a Push is decoded, not verified.
 	Message(d ordering.DeviceKey, room ordering.RoomID, m ordering.Message)
-	// Gossip brings a run that came by way of the device; not verified.
+	// Gossip brings a run that came by way of the device. It is of the room and
+	// its signatures hold; whether its author is a member is not judged.
 	Gossip(from ordering.DeviceKey, room ordering.RoomID, run ordering.Run)
 	AdmitJoin(ctx context.Context, d ordering.DeviceKey, req wire.JoinRequest) wire.JoinReply
 	// ServeFetch answers with send, in order. After an error of either, the
-	// stream is broken off and the asker sees a failure.
+	// stream is broken off and the asker sees a failure. It and ServeKeys are
+	// asked only for members, those with whom a room is shared, and those whom
+	// AdmitJoin admitted; others are refused as NotMember.
 	ServeFetch(ctx context.Context, d ordering.DeviceKey, req wire.FetchRequest, send func(ordering.Run) error) (more bool, err error)
 	ServeKeys(ctx context.Context, d ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply
 	// Refused counts a frame or gossiped run of the device that was not taken.
@@ -141,6 +148,7 @@ type Network struct {
 	dht     *discovery.Rendezvous // nil with NoDHT
 	dials   chan struct{}         // one token per dial
 	gates   gates
+	slowest time.Duration // for a fetch to bring fetchLeastBytes or fetchLeastRuns
 	started chan struct{}
 	kick    chan struct{} // one slot: Run is to look again
 
@@ -154,6 +162,8 @@ type Network struct {
 	mu       sync.Mutex
 	stopping bool
 	links    map[ordering.DeviceKey]*link
+	welcomed map[ordering.DeviceKey]bool // admitted by the Handler, not in Members yet
+	blamed   map[ordering.DeviceKey]bool // a refusal of theirs was logged
 	shares   map[ordering.DeviceKey][]ordering.RoomID
 	records  map[ordering.DeviceKey]addrRecord
 	untold   bool // records or shares changed since the last spreading
@@ -180,14 +190,14 @@ func New(cfg Config) (*Network, error) {
 		cfg: cfg, log: cfg.Log, boot: rand.Uint64(), epoch: time.Now(),
 		dials: make(chan struct{}, maxDials), started: make(chan struct{}), kick: make(chan struct{}, 1),
 		gates: newGates(), links: map[ordering.DeviceKey]*link{}, shares: map[ordering.DeviceKey][]ordering.RoomID{},
-		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true,
+		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true, slowest: fetchWindow,
+		welcomed: map[ordering.DeviceKey]bool{}, blamed: map[ordering.DeviceKey]bool{},
 	}
 	copy(n.self[:], cfg.Key.Public().(ed25519.PublicKey))
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	bootstraps, err := discovery.Infos(cfg.BootstrapAddrs)
-	if err != nil {
-		n.cancel()
-		return nil, fmt.Errorf("p2p: bootstrap address: %w", err)
+	bootstraps, left, why := discovery.Readable(cfg.BootstrapAddrs)
+	if left > 0 {
+		n.log.Warn("bootstrap addresses are left out", "count", left, "first", why)
 	}
 	if err := n.listen(bootstraps); err != nil {
 		n.cancel()
@@ -393,7 +403,7 @@ func (n *Network) Remember(d ordering.DeviceKey, addrs []string) {
 	n.retry(d)
 }
 
-// SetHealth is what heartbeats say of this node.
+// SetHealth is what heartbeats say of this node, from the next one on.
 func (n *Network) SetHealth(diskOK, draining bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -440,6 +450,15 @@ func (n *Network) FindPeers(ctx context.Context, room ordering.RoomID) ([]orderi
 }
 
 var errNoDHT = errors.New("p2p: the DHT is switched off")
+
+// CheckAddr returns an error unless addr is a multiaddr of a device as invites
+// have it: readable, and without the device's own /p2p/ part at its end.
+func CheckAddr(addr string) error {
+	if err := discovery.Check(addr); err != nil {
+		return fmt.Errorf("p2p: %w", err)
+	}
+	return nil
+}
 
 // PeerIDOf returns the libp2p form of a device key, or "" for bytes that are no
 // key.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"tertulia/ordering"
+	"tertulia/p2p/discovery"
 	"tertulia/p2p/wire"
 )
 
@@ -248,6 +250,30 @@ func TestSharedRoomsAndHearsAreTold(t *testing.T) {
 	}
 }
 
+func TestSharedRoomsAreToldWhenTheyChange(t *testing.T) {
+	a, b := pair(t)
+	one, two := []ordering.RoomID{{1}, {2}}, []ordering.RoomID{{2}, {3}}
+	var told []any
+	for i, rooms := range [][]ordering.RoomID{one, one, two, two, nil, nil, one} {
+		a.Share(b.Self(), rooms)
+		a.Send(b.Self(), testRoom, &ordering.Digest{Count: uint64(i)}) // comes after it
+		for heard := false; !heard; {
+			select {
+			case c := <-b.calls:
+				if c.what == "shared" {
+					told = append(told, c.value)
+				}
+				heard = c.what == "message"
+			case <-time.After(patience):
+				t.Fatal("the message does not come")
+			}
+		}
+	}
+	if want := []any{one, two, []ordering.RoomID{}, one}; !reflect.DeepEqual(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
 func TestRoundTripIsMeasured(t *testing.T) {
 	a, b := pair(t)
 	deadline := time.After(patience)
@@ -446,7 +472,9 @@ func mute(t *testing.T, to *node) (host.Host, ordering.DeviceKey, network.Stream
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	connect(t, ctx, fake.Connect, to)
+	if err := fake.Connect(ctx, peer.AddrInfo{ID: to.host.ID(), Addrs: to.host.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
 	s, err := fake.NewStream(ctx, to.host.ID(), protocolPeer)
 	if err != nil {
 		t.Fatal(err)
@@ -461,13 +489,6 @@ func mute(t *testing.T, to *node) (host.Host, ordering.DeviceKey, network.Stream
 	}
 	to.await(t, "up", d)
 	return fake, d, s
-}
-
-func connect(t *testing.T, ctx context.Context, dial func(context.Context, peer.AddrInfo) error, to *node) {
-	t.Helper()
-	if err := dial(ctx, peer.AddrInfo{ID: to.host.ID(), Addrs: to.host.Addrs()}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestOversizeFrameEndsTheStreamAndIsRefused(t *testing.T) {
@@ -543,6 +564,80 @@ func TestJoinBringsARefusal(t *testing.T) {
 	}
 }
 
+func TestJoinGoesOnAfterARefusal(t *testing.T) {
+	refuses, admits, b := start(t, 1), start(t, 3), start(t, 2)
+	asked := make(chan struct{})
+	refuses.admit = func(ordering.DeviceKey, wire.JoinRequest) wire.JoinReply {
+		close(asked)
+		return wire.JoinReply{Refused: wire.RefusedExpired}
+	}
+	want := wire.JoinReply{Genesis: testRun(1, 1, 10), Heads: ordering.Vector{{}: 3}, Keys: []wire.RoomKey{{}}}
+	admits.admit = func(ordering.DeviceKey, wire.JoinRequest) wire.JoinReply { return want }
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got, from, err := b.Join(ctx, append(refuses.Addrs(), admits.Addrs()...), nil, func(admitter ordering.DeviceKey) wire.JoinRequest {
+		if admitter == admits.Self() {
+			<-asked
+		}
+		return wire.JoinRequest{Name: "n2"}
+	})
+	if err != nil || from != admits.Self() || !reflect.DeepEqual(got, want) {
+		t.Errorf("reply %+v from %v, %v", got, from, err)
+	}
+}
+
+func TestJoinBringsTheRefusalThatSaysMost(t *testing.T) {
+	b := start(t, 2)
+	var addrs []string
+	for i, refused := range []string{wire.RefusedNotMember, wire.RefusedRevoked, wire.RefusedUnknownInvite} {
+		x := start(t, byte(10+i))
+		x.admit = func(ordering.DeviceKey, wire.JoinRequest) wire.JoinReply { return wire.JoinReply{Refused: refused} }
+		addrs = append(addrs, x.Addrs()...)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got, _, err := b.Join(ctx, addrs, nil, func(ordering.DeviceKey) wire.JoinRequest { return wire.JoinRequest{Name: "n2"} })
+	if want := (wire.JoinReply{Refused: wire.RefusedRevoked, Answered: 3}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("reply %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestRefusalsAreRanked(t *testing.T) {
+	order := []string{
+		wire.RefusedRemoved, wire.RefusedExpired, wire.RefusedRevoked, wire.RefusedUsedUp, wire.RefusedFull,
+		wire.RefusedUnknownInvite, "of a later version", wire.RefusedNotMember,
+	}
+	if !slices.IsSortedFunc(order, func(a, b string) int { return tells(b) - tells(a) }) {
+		t.Errorf("%v are not in order", order)
+	}
+}
+
+func TestJoinEndsWithItsContextAndTellsWhatItHeard(t *testing.T) {
+	refuses, hangs, b := start(t, 1), start(t, 3), start(t, 2)
+	hold, refused := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	refuses.admit = func(ordering.DeviceKey, wire.JoinRequest) wire.JoinReply {
+		close(refused)
+		return wire.JoinReply{Refused: wire.RefusedNotMember}
+	}
+	hangs.admit = func(ordering.DeviceKey, wire.JoinRequest) wire.JoinReply {
+		cancel()
+		<-hold
+		return wire.JoinReply{}
+	}
+	defer close(hold)
+	got, from, err := b.Join(ctx, append(refuses.Addrs(), hangs.Addrs()...), nil, func(admitter ordering.DeviceKey) wire.JoinRequest {
+		if admitter == hangs.Self() {
+			<-refused
+		}
+		return wire.JoinRequest{Name: "n2"}
+	})
+	if err != nil || from != refuses.Self() || got.Refused != wire.RefusedNotMember || got.Answered != 1 {
+		t.Errorf("reply %+v from %v, %v", got, from, err)
+	}
+}
+
 func TestJoinOfNobodyFails(t *testing.T) {
 	b := start(t, 2)
 	dead := "/ip4/127.0.0.1/tcp/1/p2p/" + PeerIDOf(ordering.DeviceKey(testKey(9).Public().(ed25519.PublicKey)))
@@ -607,6 +702,51 @@ func TestFetchEndsWithItsContextAndWithItsConsumer(t *testing.T) {
 		t.Errorf("fetch ends with %v, want the consumer's error", err)
 	}
 	<-ended
+}
+
+func TestFetchThatDripsEnds(t *testing.T) {
+	b := start(t, 2)
+	b.slowest = 300 * time.Millisecond
+	fake, d := stranger(t, 1, b)
+	fake.SetStreamHandler(protocolFetch, func(s network.Stream) {
+		w := wire.NewWriter(s)
+		for range time.Tick(20 * time.Millisecond) { // 15 runs in the window
+			if errors.Join(w.Write(&wire.FetchRun{Run: testRun(1, 1, 100)}), w.Flush()) != nil {
+				return
+			}
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got := 0
+	_, err := b.Fetch(ctx, d, wire.FetchRequest{}, func(ordering.Run) error { got++; return nil })
+	if !errors.Is(err, errSlow) || got == 0 {
+		t.Errorf("after %d runs the fetch ends with %v, want too slow", got, err)
+	}
+}
+
+func TestPaceAsksForBytesOrRuns(t *testing.T) {
+	for _, x := range []struct {
+		name       string
+		runs, size int // in each window
+		slow       bool
+	}{
+		{"many small", fetchLeastRuns, 1, false},
+		{"few large", 2, fetchLeastBytes / 2, false},
+		{"few small", fetchLeastRuns - 1, 100, true},
+		{"nothing", 0, 0, true},
+	} {
+		p := pace{window: fetchWindow}
+		for range 3 {
+			p.wait(fetchWindow - time.Nanosecond)
+			for range x.runs {
+				p.came(x.size)
+			}
+		}
+		if got := p.left() == 0; got != x.slow {
+			t.Errorf("%s: too slow = %v", x.name, got)
+		}
+	}
 }
 
 func TestKeysAreAnswered(t *testing.T) {
@@ -720,6 +860,84 @@ func TestNeighboursMeetByMDNS(t *testing.T) {
 	b.foundNearby(peer.AddrInfo{ID: a.host.ID(), Addrs: a.host.Addrs()})
 	a.await(t, "up", b.Self())
 	b.await(t, "up", a.Self())
+}
+
+func TestUnreadableBootstrapAddressesAreLeftOut(t *testing.T) {
+	var log bytes.Buffer
+	addrs := []string{"nonsense", "", "/ip4/127.0.0.1/tcp/1"}
+	for i := range discovery.MaxAddrs + 10 {
+		key := ed25519.NewKeyFromSeed(binary.BigEndian.AppendUint64(make([]byte, ed25519.SeedSize-8), uint64(i)))
+		addrs = append(addrs, "/ip4/127.0.0.1/tcp/1/p2p/"+PeerIDOf(ordering.DeviceKey(key.Public().(ed25519.PublicKey))))
+	}
+	a := start(t, 1, func(c *Config) {
+		c.BootstrapAddrs, c.Log = addrs, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})
+	a.Network.mu.Lock()
+	bootstraps := 0
+	for _, l := range a.links {
+		if l.bootstrap {
+			bootstraps++
+		}
+	}
+	a.Network.mu.Unlock()
+	if bootstraps != discovery.MaxAddrs {
+		t.Errorf("%d bootstrap nodes are sought, want %d", bootstraps, discovery.MaxAddrs)
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if s := log.String(); !strings.Contains(s, "count=13") || !strings.Contains(s, "nonsense") {
+		t.Errorf("the log does not say what is left out: %s", s)
+	}
+}
+
+func TestAddressesOfInvitesAreChecked(t *testing.T) {
+	id := "/p2p/" + PeerIDOf(ordering.DeviceKey(testKey(1).Public().(ed25519.PublicKey)))
+	for _, good := range []string{"/ip4/192.0.2.1/tcp/1", "/ip6/::1/udp/1/quic-v1", "/dns4/example.org/tcp/1", "/ip4/192.0.2.1/tcp/1" + id + "/p2p-circuit"} {
+		if err := CheckAddr(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+		if _, err := discovery.Infos([]string{good + id}); err != nil {
+			t.Errorf("%q passes, but with a peer's id: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "/", "nonsense", "192.0.2.1:1", "/ip4/192.0.2.1/tcp/70000", "/ip4/192.0.2.1/tcp/1" + id, "/ip4/192.0.2.1/tcp"} {
+		if err := CheckAddr(bad); err == nil {
+			t.Errorf("%q is an address", bad)
+		}
+	}
+}
+
+func TestHealthMayBeSetBeforeRun(t *testing.T) {
+	b := start(t, 2)
+	n, err := New(Config{Key: testKey(1), Name: "n1", Listen: onTCP, NoMDNS: true, NoDHT: true, Handler: newScribe()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.SetHealth(false, true)
+	n.Remember(b.Self(), b.Addrs())
+	n.Members([]ordering.DeviceKey{b.Self()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	deadline := time.After(patience)
+	for {
+		n.SetHealth(false, true) // while heartbeats read it
+		if p := b.Peers(); len(p) == 1 && !p[0].DiskOK && p[0].Draining {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("b knows %+v", b.Peers())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func TestTakenPortIsAnError(t *testing.T) {

@@ -32,10 +32,16 @@ func (n *Network) learn(d ordering.DeviceKey, e *record.Envelope) {
 // learnAll takes in what a member passed on. Only addresses of members are of
 // use, and only a member is listened to.
 func (n *Network) learnAll(from *link, envelopes [][]byte) {
+	n.mu.Lock()
+	member := from.member
+	n.mu.Unlock()
+	if !member {
+		return // before its signatures cost anything
+	}
 	for _, b := range envelopes {
 		e, id, err := discovery.Unpack(b)
 		if err != nil {
-			n.cfg.Handler.Refused(from.device, ordering.BadSignature)
+			n.refused(from.device, ordering.BadSignature, err)
 			continue
 		}
 		d, err := deviceOf(id)
@@ -45,7 +51,7 @@ func (n *Network) learnAll(from *link, envelopes [][]byte) {
 		n.mu.Lock()
 		l := n.links[d]
 		_, shared := n.shares[d]
-		useful := from.member && (shared || l != nil && l.wanted())
+		useful := shared || l != nil && l.wanted()
 		n.mu.Unlock()
 		if useful && discovery.Consume(n.host, e) {
 			n.learn(d, e)

@@ -27,37 +27,61 @@ const (
 	joinWindow    = 10 * time.Second
 	joinsInWindow = 5 // of one peer
 
-	perPeerStreams = 8  // of one kind, served at a time
-	totalStreams   = 64 // the same for all peers together
+	fetchWindow     = 20 * time.Second // of waiting; in it come fetchLeastBytes or fetchLeastRuns
+	fetchLeastBytes = 16 << 10
+	fetchLeastRuns  = 64
+
+	perPeerStreams     = 8               // of one kind, served at a time
+	totalStreams       = 64              // the same for all peers together
+	perStrangerStreams = 2               // the same for a peer that is no member
+	strangerStreams    = 32              // the same for all peers that are none
+	strangerWait       = 2 * time.Second // for the whole request or hello of such a peer
 )
 
-// gate bounds how many streams of a kind are served at a time.
+// gate bounds how many streams of a kind are served at a time. Strangers never
+// have more than a part of the places, and the first stream of a peer that is
+// known is always served: there are as few of them as there are members.
 type gate struct {
-	mu    sync.Mutex
-	in    map[ordering.DeviceKey]int
-	total int
+	mu        sync.Mutex
+	in        map[ordering.DeviceKey]int
+	total     int
+	strangers int // of total
 }
 
 func newGate() *gate { return &gate{in: map[ordering.DeviceKey]int{}} }
 
-// enter reports whether a peer's stream may be served; release is then to be
-// called.
-func (g *gate) enter(d ordering.DeviceKey) (release func(), ok bool) {
+// enter reports whether a stream of a peer, known or a stranger, may be served;
+// release is then to be called.
+func (g *gate) enter(d ordering.DeviceKey, known bool) (release func(), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.in[d] >= perPeerStreams || g.total >= totalStreams {
+	if !g.hasPlace(d, known) {
 		return nil, false
+	}
+	stranger := 0
+	if !known {
+		stranger = 1
 	}
 	g.in[d]++
 	g.total++
+	g.strangers += stranger
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.total--
+		g.strangers -= stranger
 		if g.in[d]--; g.in[d] == 0 {
 			delete(g.in, d)
 		}
 	}, true
+}
+
+// hasPlace is called with mu held.
+func (g *gate) hasPlace(d ordering.DeviceKey, known bool) bool {
+	if !known {
+		return g.in[d] < perStrangerStreams && g.strangers < strangerStreams && g.total < totalStreams
+	}
+	return g.in[d] == 0 || g.in[d] < perPeerStreams && g.total < totalStreams
 }
 
 // quota bounds how often each peer may do something in a window of time.
@@ -67,13 +91,14 @@ type quota struct {
 	used  map[ordering.DeviceKey]int
 }
 
-func (q *quota) take(d ordering.DeviceKey, now time.Time) bool {
+// take reports whether d may. Strangers are also bounded in number.
+func (q *quota) take(d ordering.DeviceKey, known bool, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now.Sub(q.since) > joinWindow {
 		q.since, q.used = now, map[ordering.DeviceKey]int{}
 	}
-	if q.used[d] >= joinsInWindow || len(q.used) >= maxRemembered {
+	if q.used[d] >= joinsInWindow || !known && q.used[d] == 0 && len(q.used) >= maxRemembered {
 		return false
 	}
 	q.used[d]++
@@ -153,9 +178,9 @@ func (n *Network) ask(ctx context.Context, id peer.ID, p protocol.ID, req wire.F
 	return c, nil
 }
 
-// request reads the request of an accepted stream.
-func request[T wire.Frame](n *Network, d ordering.DeviceKey, c *call) (req T, err error) {
-	f, err := c.receive(requestWait)
+// request reads the request of an accepted stream, which is to be there in time.
+func request[T wire.Frame](n *Network, d ordering.DeviceKey, c *call, wait time.Duration) (req T, err error) {
+	f, err := c.receive(wait)
 	if err != nil {
 		n.refuse(d, err)
 		return req, err
@@ -170,21 +195,17 @@ func request[T wire.Frame](n *Network, d ordering.DeviceKey, c *call) (req T, er
 
 // Join asks members to admit this device, those of the addresses and, unless it
 // is nil, the device to. They are dialled a few at a time and asked one by one,
-// so that an invite is not used up by asking. Join returns the first answer, a
-// refusal included, and who gave it. req makes the request for an admitter.
+// so that an invite is not used up by asking. Join returns the first admission
+// and who gave it; where nobody admits, the refusal that says most and how many
+// refused; where nobody answers, an error. It takes no longer than ctx: whoever
+// was not asked by then does not count. req makes the request for an admitter.
 func (n *Network) Join(ctx context.Context, addrs []string, to *ordering.DeviceKey, req func(admitter ordering.DeviceKey) wire.JoinRequest) (wire.JoinReply, ordering.DeviceKey, error) {
 	ids, err := n.joinPeers(addrs, to)
 	if err != nil {
 		return wire.JoinReply{}, ordering.DeviceKey{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		reply wire.JoinReply
-		from  ordering.DeviceKey
-		err   error
-	}
-	answers := make(chan answer, len(ids))
+	answers := make(chan joinAnswer, len(ids))
 	places := make(chan struct{}, maxJoinDials)
 	asking := make(chan struct{}, 1)
 	var wg sync.WaitGroup
@@ -196,32 +217,75 @@ func (n *Network) Join(ctx context.Context, addrs []string, to *ordering.DeviceK
 			case places <- struct{}{}:
 				defer func() { <-places }()
 			case <-ctx.Done():
-				answers <- answer{err: ctx.Err()}
+				answers <- joinAnswer{err: ctx.Err()}
 				return
 			}
-			var a answer
+			var a joinAnswer
 			if a.from, a.err = deviceOf(id); a.err == nil {
 				a.reply, a.err = n.joinAt(ctx, id, asking, req(a.from))
 			}
 			answers <- a
 		})
 	}
+	var best joinAnswer
 	var errs []error
+	refused := 0
 	for range ids {
 		a := <-answers
-		if a.err == nil {
+		switch {
+		case a.err != nil:
+			errs = append(errs, a.err)
+		case a.reply.Refused == "":
 			return a.reply, a.from, nil
+		default:
+			if refused == 0 || tells(a.reply.Refused) > tells(best.reply.Refused) {
+				best = a
+			}
+			refused++
 		}
-		errs = append(errs, a.err)
 	}
-	return wire.JoinReply{}, ordering.DeviceKey{}, fmt.Errorf("p2p: nobody to join at: %w", errors.Join(errs...))
+	if refused == 0 {
+		return wire.JoinReply{}, ordering.DeviceKey{}, fmt.Errorf("p2p: nobody to join at: %w", errors.Join(errs...))
+	}
+	n.log.Debug("nobody admits", "refused", best.reply.Refused, "answered", refused, "asked", len(ids))
+	return wire.JoinReply{Refused: best.reply.Refused, Answered: refused}, best.from, nil
 }
 
-// joinPeers remembers the addresses and returns whom they belong to.
+// joinAnswer is what came of asking one member.
+type joinAnswer struct {
+	reply wire.JoinReply
+	from  ordering.DeviceKey
+	err   error
+}
+
+// tells ranks refusals. Those of the invite or the room come first, then those of
+// somebody who may not know the invite yet, and last those of nobody's room.
+func tells(refused string) int {
+	switch refused {
+	case wire.RefusedRemoved:
+		return 7
+	case wire.RefusedExpired:
+		return 6
+	case wire.RefusedRevoked:
+		return 5
+	case wire.RefusedUsedUp:
+		return 4
+	case wire.RefusedFull:
+		return 3
+	case wire.RefusedUnknownInvite:
+		return 2
+	case wire.RefusedNotMember:
+		return 0
+	}
+	return 1 // of a later version
+}
+
+// joinPeers remembers those of the addresses that can be read and returns whom
+// they belong to.
 func (n *Network) joinPeers(addrs []string, to *ordering.DeviceKey) ([]peer.ID, error) {
-	infos, err := discovery.Infos(addrs)
-	if err != nil {
-		return nil, fmt.Errorf("p2p: address of a member: %w", err)
+	infos, left, why := discovery.Readable(addrs)
+	if left > 0 {
+		n.log.Warn("addresses of members are left out", "count", left, "first", why)
 	}
 	discovery.Remember(n.host, infos)
 	var ids []peer.ID
@@ -256,9 +320,9 @@ func (n *Network) joinAt(ctx context.Context, id peer.ID, asking chan struct{}, 
 	case <-ctx.Done():
 		return wire.JoinReply{}, ctx.Err()
 	}
-	// The turn is passed on only after a failure: an answer ends Join.
+	// The turn is not passed on after an admission, which ends Join.
 	reply, err := n.askJoin(ctx, id, req)
-	if err != nil {
+	if err != nil || reply.Refused != "" {
 		<-asking
 	}
 	return reply, err
@@ -283,8 +347,12 @@ func (n *Network) askJoin(ctx context.Context, id peer.ID, req wire.JoinRequest)
 }
 
 func (n *Network) serveJoin(s network.Stream, d ordering.DeviceKey) {
-	release, ok := n.gates.join.enter(d)
-	if !ok || !n.gates.joins.take(d, time.Now()) {
+	known, wait := n.knows(d), requestWait
+	if !known {
+		wait = strangerWait
+	}
+	release, ok := n.gates.join.enter(d, known)
+	if !ok || !n.gates.joins.take(d, known, time.Now()) {
 		if ok {
 			release()
 		}
@@ -293,9 +361,12 @@ func (n *Network) serveJoin(s network.Stream, d ordering.DeviceKey) {
 	}
 	defer release()
 	c := newCall(n.ctx, s)
-	req, err := request[*wire.JoinRequest](n, d, c)
+	req, err := request[*wire.JoinRequest](n, d, c, wait)
 	if err == nil {
 		reply := n.cfg.Handler.AdmitJoin(n.ctx, d, *req)
+		if reply.Refused == "" {
+			n.welcome(d)
+		}
 		err = errors.Join(c.send(&reply), c.flush())
 	}
 	c.end(err)
@@ -303,7 +374,8 @@ func (n *Network) serveJoin(s network.Stream, d ordering.DeviceKey) {
 
 // Fetch asks a peer for runs and hands each over in the order they come; they
 // are decoded, not verified. It fails after requestWait without progress, when
-// each fails, or when ctx ends. more says that the peer has more than was asked
+// fetchWindow of waiting brings too little, when each fails, or when ctx ends.
+// more says that the peer has more than was asked
 // for.
 func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.FetchRequest, each func(ordering.Run) error) (more bool, err error) {
 	id, err := idOf(from)
@@ -315,17 +387,27 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 		return false, err
 	}
 	defer func() { c.end(err) }()
+	rate := pace{window: n.slowest}
 	for {
-		f, err := c.receive(requestWait)
+		began := time.Now()
+		f, err := c.receive(min(requestWait, rate.left()))
+		rate.wait(time.Since(began))
 		if err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				err = ctx.Err()
+			case rate.left() == 0:
+				err = fmt.Errorf("%w: %w", errSlow, err)
 			}
 			n.refuse(from, err)
 			return false, fmt.Errorf("p2p: fetch from %s: %w", id, err)
 		}
 		switch f := f.(type) {
 		case *wire.FetchRun:
+			rate.came(f.Run.Size())
+			if rate.left() == 0 {
+				return false, fmt.Errorf("p2p: fetch from %s: %w", id, errSlow)
+			}
 			if err := each(f.Run); err != nil {
 				return false, err
 			}
@@ -333,16 +415,55 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 			return f.More, nil
 		case *wire.Hello, *wire.Heartbeat, *wire.Leaving, *wire.Rooms, *wire.Room, *wire.PeerRecords, *wire.JoinRequest,
 			*wire.JoinReply, *wire.FetchRequest, *wire.KeysRequest, *wire.KeysReply:
-			n.cfg.Handler.Refused(from, ordering.Malformed)
-			return false, fmt.Errorf("p2p: fetch from %s: it answers with %T", id, f)
+			err = fmt.Errorf("%w: %T answers a fetch", wire.ErrMalformed, f)
+			n.refuse(from, err)
+			return false, fmt.Errorf("p2p: fetch from %s: %w", id, err)
 		}
 	}
 }
 
-func (n *Network) serveFetch(s network.Stream, d ordering.DeviceKey) {
-	release, ok := n.gates.fetch.enter(d)
+var errSlow = errors.New("p2p: the peer answers too slowly")
+
+// pace judges whether an answer of many runs comes fast enough. A window of
+// waiting begins anew whenever enough has come; the time that the consumer takes
+// is not the peer's.
+type pace struct {
+	window, waited time.Duration
+	runs, bytes    int // since the window began
+}
+
+// left returns how much waiting is left; with 0, the answer is too slow.
+func (p *pace) left() time.Duration { return max(0, p.window-p.waited) }
+
+func (p *pace) wait(d time.Duration) { p.waited += d }
+
+func (p *pace) came(bytes int) {
+	p.runs++
+	p.bytes += bytes
+	if p.runs >= fetchLeastRuns || p.bytes >= fetchLeastBytes {
+		*p = pace{window: p.window}
+	}
+}
+
+// admits reports whether a peer's request for runs or keys is looked at; release
+// is then to be called. Otherwise the stream is gone.
+func (n *Network) admits(g *gate, s network.Stream, d ordering.DeviceKey) (release func(), ok bool) {
+	member := n.mayAsk(d)
+	if member {
+		release, ok = g.enter(d, true)
+	}
 	if !ok {
 		_ = s.Reset()
+	}
+	if !member {
+		n.refused(d, ordering.NotMember, fmt.Errorf("p2p: %s is asked by who is no member", s.Protocol()))
+	}
+	return release, ok
+}
+
+func (n *Network) serveFetch(s network.Stream, d ordering.DeviceKey) {
+	release, ok := n.admits(n.gates.fetch, s, d)
+	if !ok {
 		return
 	}
 	defer release()
@@ -351,7 +472,7 @@ func (n *Network) serveFetch(s network.Stream, d ordering.DeviceKey) {
 }
 
 func (n *Network) answerFetch(c *call, d ordering.DeviceKey) error {
-	req, err := request[*wire.FetchRequest](n, d, c)
+	req, err := request[*wire.FetchRequest](n, d, c, requestWait)
 	if err != nil {
 		return err
 	}
@@ -386,14 +507,13 @@ func (n *Network) Keys(ctx context.Context, from ordering.DeviceKey, req wire.Ke
 }
 
 func (n *Network) serveKeys(s network.Stream, d ordering.DeviceKey) {
-	release, ok := n.gates.keys.enter(d)
+	release, ok := n.admits(n.gates.keys, s, d)
 	if !ok {
-		_ = s.Reset()
 		return
 	}
 	defer release()
 	c := newCall(n.ctx, s)
-	req, err := request[*wire.KeysRequest](n, d, c)
+	req, err := request[*wire.KeysRequest](n, d, c, requestWait)
 	if err == nil {
 		reply := n.cfg.Handler.ServeKeys(n.ctx, d, *req)
 		err = errors.Join(c.send(&reply), c.flush())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +54,8 @@ type session struct {
 	draining  bool
 	hears     []ordering.DeviceKey
 	told      map[ordering.DeviceKey]uint64 // seq of the signed addresses sent
+
+	shared map[ordering.RoomID]bool // the reader's: what the Handler was told last; nil: nothing
 }
 
 func (n *Network) newSession(l *link, stream network.Stream, opened bool) *session {
@@ -92,9 +96,9 @@ func (s *session) abandon() {
 	s.n.release(s)
 }
 
-// readHello reads the first frame of an accepted stream.
-func readHello(stream network.Stream) (*wire.Hello, *wire.Reader, error) {
-	if err := stream.SetReadDeadline(time.Now().Add(helloWait)); err != nil {
+// readHello reads the first frame of a stream, which is to be there in time.
+func readHello(stream network.Stream, wait time.Duration) (*wire.Hello, *wire.Reader, error) {
+	if err := stream.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return nil, nil, fmt.Errorf("p2p: set a deadline: %w", err)
 	}
 	r := wire.NewReader(stream)
@@ -114,7 +118,7 @@ func (s *session) read() error {
 	hello := s.hello
 	if s.reader == nil {
 		var err error
-		if hello, s.reader, err = readHello(s.stream); err != nil {
+		if hello, s.reader, err = readHello(s.stream, helloWait); err != nil {
 			s.n.refuse(s.link.device, err)
 			return err
 		}
@@ -123,7 +127,14 @@ func (s *session) read() error {
 	s.announce(*hello)
 	for refusals := 0; ; {
 		f, err := s.reader.Read()
+		if err == nil {
+			var left bool
+			if left, err = s.take(f); left {
+				return nil
+			}
+		}
 		switch {
+		case err == nil:
 		case errors.Is(err, wire.ErrUnknown):
 			s.n.unknownFrames.Add(1)
 			continue
@@ -134,9 +145,6 @@ func (s *session) read() error {
 		case err != nil:
 			s.n.refuse(s.link.device, err)
 			return err
-		}
-		if left := s.take(f); left {
-			return nil
 		}
 	}
 }
@@ -176,8 +184,9 @@ func (s *session) announce(h wire.Hello) {
 	s.n.wake() // signed addresses are due
 }
 
-// take handles one frame and reports whether it was the last.
-func (s *session) take(f wire.Frame) (left bool) {
+// take handles one frame and reports whether it was the last. A frame that has
+// no place on this stream is an ErrMalformed.
+func (s *session) take(f wire.Frame) (left bool, err error) {
 	now := time.Now()
 	switch f := f.(type) {
 	case *wire.Heartbeat:
@@ -186,10 +195,12 @@ func (s *session) take(f wire.Frame) (left bool) {
 		s.mu.Lock()
 		s.left = true
 		s.mu.Unlock()
-		return true
+		return true, nil
 	case *wire.Rooms:
 		s.alive(now, false)
-		s.pass(func(h Handler) { h.SharedRooms(s.link.device, f.IDs) })
+		if s.shares(f.IDs) {
+			s.pass(func(h Handler) { h.SharedRooms(s.link.device, f.IDs) })
+		}
 	case *wire.Room:
 		s.alive(now, traffic(f))
 		s.pass(func(h Handler) { h.Message(s.link.device, f.Room, f.Msg) })
@@ -198,9 +209,23 @@ func (s *session) take(f wire.Frame) (left bool) {
 		s.n.learnAll(s.link, f.Envelopes)
 	case *wire.Hello, *wire.JoinRequest, *wire.JoinReply, *wire.FetchRequest, *wire.FetchRun, *wire.FetchEnd,
 		*wire.KeysRequest, *wire.KeysReply:
-		s.n.cfg.Handler.Refused(s.link.device, ordering.Malformed)
+		return false, fmt.Errorf("%w: %T on a long-lived stream", wire.ErrMalformed, f)
 	}
-	return false
+	return false, nil
+}
+
+// shares notes the rooms that the peer shares and reports whether they are
+// others than before. The reader alone calls it.
+func (s *session) shares(rooms []ordering.RoomID) (changed bool) {
+	set := make(map[ordering.RoomID]bool, len(rooms))
+	for _, r := range rooms {
+		set[r] = true
+	}
+	if s.shared != nil && maps.Equal(s.shared, set) {
+		return false
+	}
+	s.shared = set
+	return true
 }
 
 // traffic reports whether a message is a sign that something goes on in a room,
@@ -530,17 +555,24 @@ func (s *session) describe(p *Peer) {
 func (n *Network) refuse(d ordering.DeviceKey, err error) {
 	switch {
 	case errors.Is(err, wire.ErrOversize):
-		n.cfg.Handler.Refused(d, ordering.Oversize)
+		n.refused(d, ordering.Oversize, err)
 	case errors.Is(err, wire.ErrMalformed):
-		n.cfg.Handler.Refused(d, ordering.Malformed)
+		n.refused(d, ordering.Malformed, err)
 	case errors.Is(err, wire.ErrUnknown):
 		n.unknownFrames.Add(1)
 	}
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// refused counts what a device said in vain. The first time is worth a line of
+// the log; those after it would be the device's way to fill it.
+func (n *Network) refused(d ordering.DeviceKey, reason ordering.Reason, err error) {
+	n.mu.Lock()
+	level := slog.LevelDebug
+	if !n.blamed[d] && len(n.blamed) < maxRemembered {
+		n.blamed[d] = true
+		level = slog.LevelWarn
 	}
-	return b
+	n.mu.Unlock()
+	n.log.Log(n.ctx, level, "refused what a peer sent", "peer", PeerIDOf(d), "reason", string(reason), "err", err)
+	n.cfg.Handler.Refused(d, reason)
 }

@@ -274,3 +274,20 @@ func TestRoomsSettingsAndPeersAreKept(t *testing.T) {
 		t.Errorf("%d peers, %v", len(peers), err)
 	}
 }
+
+func TestADirectoryOfSomebodyElseIsLeftAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "letters.txt"), []byte("dear"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); chat.CodeOf(err) != chat.CodeInvalid {
+		t.Errorf("got %v", err)
+	}
+	st, err := os.Stat(dir)
+	if err != nil || st.Mode().Perm() != 0o755 {
+		t.Errorf("the directory was changed to %v, %v", st.Mode(), err)
+	}
+}

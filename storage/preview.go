@@ -26,7 +26,7 @@ func (s *Store) Preview(ctx context.Context, room ordering.RoomID, entries []Ent
 // ClearPreview removes the room's previews.
 func (s *Store) ClearPreview(ctx context.Context, room ordering.RoomID) error {
 	return s.do(ctx, 0, func(ctx context.Context, t *writer) error {
-		t.previewed = nil
+		t.previewed = nil // so that commit looks again
 		if _, err := t.clearPreviews.ExecContext(ctx, room[:]); err != nil {
 			return fmt.Errorf("storage: clear preview of room %s: %w", room, err)
 		}
@@ -43,17 +43,18 @@ func (t *writer) preview(ctx context.Context, id ordering.RoomID, entries []Entr
 		if entries[i].Line == nil {
 			continue
 		}
-		if err := t.previewOne(ctx, room, id, &entries[i]); err != nil {
+		if err := t.previewOne(ctx, room, &entries[i]); err != nil {
 			return err
 		}
 	}
 	t.previewed = nil
+	t.previews.Store(true)
 	_, err = t.dropOlderPreview.ExecContext(ctx, room, MaxPreviews-1)
 	return err
 }
 
 // previewOne keeps x's line unless the entry, or the same words, are here already.
-func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID, x *Entry) error {
+func (t *writer) previewOne(ctx context.Context, room int64, x *Entry) error {
 	e := x.Entry
 	origin, err := t.origin(ctx, e.Origin)
 	if err != nil {
@@ -64,9 +65,9 @@ func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID,
 		return err
 	}
 	key := e.Key().Bytes()
-	st := stampOf(id, e.Client)
-	if e.Client != nil {
-		if other, _, err := t.shownRepeat(ctx, st); err != nil || other != 0 {
+	st := stampOf(e.Client, x.Line)
+	if st.client != nil {
+		if other, _, err := t.shownRepeat(ctx, room, st); err != nil || other != 0 {
 			return err
 		}
 		var earlier bool
@@ -78,7 +79,7 @@ func (t *writer) previewOne(ctx context.Context, room int64, id ordering.RoomID,
 			return err
 		}
 	}
-	values := append([]any{room, origin, int64(e.Seq), key, st.client, st.payload}, lineValues(x.Line)...)
+	values := appendLine([]any{room, origin, int64(e.Seq), key, st.client, st.payload}, x.Line)
 	_, err = t.addPreview.ExecContext(ctx, append(values, e.Bytes())...)
 	return err
 }
@@ -100,19 +101,35 @@ func (t *writer) dropPreviewsOf(ctx context.Context, room int64, key []byte, st 
 	return err
 }
 
+// lookForPreviews tells readers whether there are previews. It runs outside of
+// transactions that change them.
+func (t *writer) lookForPreviews(ctx context.Context) error {
+	if t.previewed == nil {
+		if err := t.findPreviewed(ctx); err != nil {
+			return fmt.Errorf("storage: look for previews: %w", err)
+		}
+	}
+	t.previews.Store(len(t.previewed) > 0)
+	return nil
+}
+
 func (t *writer) findPreviewed(ctx context.Context) error {
 	rows, err := t.conn.QueryContext(ctx, `SELECT DISTINCT room FROM previews`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	t.previewed = map[int64]bool{}
+	found := map[int64]bool{}
 	for rows.Next() {
 		var room int64
 		if err := rows.Scan(&room); err != nil {
 			return err
 		}
-		t.previewed[room] = true
+		found[room] = true
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	t.previewed = found
+	return nil
 }

@@ -57,32 +57,40 @@ type Query struct {
 
 // statements of the reading connections.
 type statements struct {
-	rooms, get, settings, keys                          *sql.Stmt
-	before, after, hasBefore, hasAfter                  *sql.Stmt
-	since, find, client, search, total, unread          *sql.Stmt
-	unreadable, restore, closers, runBody, newest, high *sql.Stmt
-	peers                                               *sql.Stmt
+	rooms, get, settings, keys                 *sql.Stmt
+	before, after, hasBefore, hasAfter         *sql.Stmt
+	beforeAll, afterAll                        *sql.Stmt // with previews
+	since, find, client, search, total, unread *sql.Stmt
+	unreadable, sealed                         *sql.Stmt
+	restore, closers, runBody, newest, high    *sql.Stmt
+	peers                                      *sql.Stmt
 }
 
 // rowColumns are what scanRow reads.
 const (
-	rowColumns     = `l.num, l.key, e.bytes, l.repeated, l.readable, l.sealed_by, l.sender_key, l.reply, l.sender, l.text`
-	previewColumns = `0, p.key, p.bytes, 0, p.readable, p.sealed_by, p.sender_key, p.reply, p.sender, p.text`
+	rowColumns     = `num, repeated, readable, sealed_by, sender_key, reply, sender, text, bytes`
+	previewColumns = `0 AS num, 0 AS repeated, readable, sealed_by, sender_key, reply, sender, text, bytes`
 	roomNum        = `(SELECT num FROM rooms WHERE id = ?1)`
 )
 
+// sideText selects up to ?3 shown lines on one side of the key ?2.
+func sideText(columns, compare, order string) string {
+	return `SELECT ` + columns + ` FROM entries INDEXED BY lines_shown
+		WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2 ORDER BY key ` + order + ` LIMIT ?3`
+}
+
 // pageText selects up to ?3 shown lines and previews on one side of the key ?2.
 func pageText(compare, order string) string {
-	return `SELECT * FROM (SELECT ` + rowColumns + ` FROM lines l JOIN entries e ON e.num = l.num
-		WHERE l.room = ` + roomNum + ` AND l.repeated = 0 AND l.key ` + compare + ` ?2 ORDER BY l.key ` + order + ` LIMIT ?3)
-	UNION ALL SELECT * FROM (SELECT ` + previewColumns + ` FROM previews p
-		WHERE p.room = ` + roomNum + ` AND p.key ` + compare + ` ?2 ORDER BY p.key ` + order + ` LIMIT ?3)
-	ORDER BY 2 ` + order + ` LIMIT ?3`
+	return `SELECT ` + rowColumns + ` FROM (
+		SELECT * FROM (` + sideText(rowColumns+`, key`, compare, order) + `)
+		UNION ALL SELECT * FROM (SELECT ` + previewColumns + `, key FROM previews
+			WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2 ORDER BY key ` + order + ` LIMIT ?3)
+		) ORDER BY key ` + order + ` LIMIT ?3`
 }
 
 // existsText tells whether a shown line or preview lies on one side of the key ?2.
 func existsText(compare string) string {
-	return `SELECT EXISTS (SELECT 1 FROM lines WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2)
+	return `SELECT EXISTS (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2)
 		OR EXISTS (SELECT 1 FROM previews WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2)`
 }
 
@@ -96,50 +104,63 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&q.settings, `SELECT key, value FROM settings WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2`},
 		{&q.keys, `SELECT id, key FROM room_keys WHERE room = ` + roomNum + ` ORDER BY num`},
 
-		{&q.before, pageText("<", "DESC")},
-		{&q.after, pageText(">=", "ASC")},
+		{&q.before, sideText(rowColumns, "<", "DESC")},
+		{&q.after, sideText(rowColumns, ">=", "ASC")},
+		{&q.beforeAll, pageText("<", "DESC")},
+		{&q.afterAll, pageText(">=", "ASC")},
 		{&q.hasBefore, existsText("<")},
 		{&q.hasAfter, existsText(">=")},
 
-		{&q.since, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY entries_room CROSS JOIN lines l ON l.num = e.num
-			WHERE e.room = ` + roomNum + ` AND e.num > ?2 AND l.repeated = 0 ORDER BY e.num LIMIT ?3`},
-		{&q.find, `SELECT ` + rowColumns + ` FROM origins o
-				CROSS JOIN entries e ON e.room = ` + roomNum + ` AND e.origin = o.num AND e.seq = ?3
-				CROSS JOIN lines l ON l.num = e.num WHERE o.tag = ?2
-			UNION ALL SELECT ` + previewColumns + ` FROM origins o
-				CROSS JOIN previews p ON p.room = ` + roomNum + ` AND p.origin = o.num AND p.seq = ?3 WHERE o.tag = ?2
+		{&q.since, `SELECT ` + rowColumns + ` FROM entries INDEXED BY entries_room
+			WHERE room = ` + roomNum + ` AND num > ?2 AND key IS NOT NULL AND repeated = 0 ORDER BY num LIMIT ?3`},
+		{&q.find, `SELECT ` + rowColumns + ` FROM entries
+				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3 AND key IS NOT NULL
+			UNION ALL SELECT ` + previewColumns + ` FROM previews
+				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3
 			LIMIT 1`},
-		{&q.client, `SELECT ` + rowColumns + ` FROM lines l JOIN entries e ON e.num = l.num
-			WHERE l.room = ` + roomNum + ` AND l.stamp = ?2 AND l.repeated = 0 ORDER BY l.key`},
-		{&q.search, `SELECT r.id, ` + rowColumns + ` FROM words w
-			CROSS JOIN lines l ON l.num = w.rowid AND l.repeated = 0
-			CROSS JOIN rooms r ON r.num = l.room AND r.id IS NOT NULL AND (?2 IS NULL OR instr(?2, hex(r.id)) > 0)
-			CROSS JOIN entries e ON e.num = l.num
+		{&q.client, `SELECT ` + rowColumns + ` FROM entries INDEXED BY lines_stamp
+			WHERE room = ` + roomNum + ` AND stamp = ?2 AND repeated = 0 ORDER BY key`},
+		{&q.search, `SELECT r.id, ` + qualified("e", rowColumns) + ` FROM words w
+			CROSS JOIN entries e ON e.num = w.rowid AND e.repeated = 0
+			CROSS JOIN rooms r ON r.num = e.room AND r.id IS NOT NULL AND (?2 IS NULL OR instr(?2, hex(r.id)) > 0)
 			WHERE w.text MATCH ?1 ORDER BY w.rowid DESC LIMIT ?3`},
 		{&q.total, `SELECT total FROM rooms WHERE id = ?`},
-		{&q.unread, `SELECT count(*) FROM (SELECT 1 FROM lines
+		{&q.unread, `SELECT count(*) FROM (SELECT 1 FROM entries INDEXED BY lines_shown
 			WHERE room = ` + roomNum + ` AND repeated = 0 AND key > ?2 LIMIT ?3)`},
 
-		{&q.unreadable, `SELECT e.bytes FROM lines l JOIN entries e ON e.num = l.num
-			WHERE l.room = ` + roomNum + ` AND l.sealed_by = ?2 AND l.readable = 0 ORDER BY l.num LIMIT ?3`},
+		{&q.unreadable, `SELECT bytes FROM entries INDEXED BY lines_sealed
+			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 ORDER BY num LIMIT ?3`},
+		// From each key id to the next: as many steps as there are keys, however many lines they sealed.
+		{&q.sealed, `WITH RECURSIVE steps (id) AS (
+				SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
+					WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > x''
+				UNION ALL
+				SELECT (SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
+					WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > steps.id) FROM steps WHERE steps.id IS NOT NULL)
+			SELECT id FROM steps WHERE id IS NOT NULL LIMIT ?2`},
 		{&q.restore, `SELECT num, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
 		{&q.closers, `SELECT num, seq, run, sig FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
 		{&q.runBody, `SELECT bytes FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq BETWEEN ?3 AND ?4 ORDER BY seq`},
-		{&q.newest, `SELECT substr(l.key, 9) FROM lines l
-			WHERE l.room = ` + roomNum + ` AND l.repeated = 0 ORDER BY l.key DESC LIMIT ?2`},
+		{&q.newest, `SELECT substr(key, 9) FROM entries INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND repeated = 0 AND key IS NOT NULL ORDER BY key DESC LIMIT ?2`},
 		{&q.high, `SELECT coalesce(max(num), 0) FROM entries WHERE room = ` + roomNum},
 
 		{&q.peers, `SELECT device, name, addrs, seen_ms FROM peers ORDER BY seen_ms DESC`},
 	} {
-		st, err := db.PrepareContext(ctx, p.text)
+		st, err := db.PrepareContext(ctx, p.text) //nolint:sqlclosecheck // kept until the database closes
 		if err != nil {
 			return fmt.Errorf("storage: prepare %q: %w", p.text, err)
 		}
 		*p.stmt = st
 	}
 	return nil
+}
+
+// qualified puts the table's name before each column.
+func qualified(table, columns string) string {
+	return table + "." + strings.ReplaceAll(columns, ", ", ", "+table+".")
 }
 
 // Rooms returns the rooms that were committed with Meta, in the order of their first mention.
@@ -220,20 +241,20 @@ func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows [
 		return s.pageAround(ctx, room, at.Key().Bytes(), limit)
 	case q.After != nil:
 		from := next(q.After)
-		rows, newer, err = s.side(ctx, s.stmts.after, room, from, limit)
+		rows, newer, err = s.after(ctx, room, from, limit)
 		if err == nil {
 			older, err = s.has(ctx, s.stmts.hasBefore, room, from)
 		}
 		return rows, older, newer, err
 	case q.Before != nil:
-		rows, older, err = s.side(ctx, s.stmts.before, room, q.Before, limit)
+		rows, older, err = s.before(ctx, room, q.Before, limit)
 		slices.Reverse(rows)
 		if err == nil {
 			newer, err = s.has(ctx, s.stmts.hasAfter, room, q.Before)
 		}
 		return rows, older, newer, err
 	default:
-		rows, older, err = s.side(ctx, s.stmts.before, room, pastAll, limit)
+		rows, older, err = s.before(ctx, room, pastAll, limit)
 		slices.Reverse(rows)
 		return rows, older, false, err
 	}
@@ -248,11 +269,11 @@ func next(k []byte) []byte { return append(slices.Clone(k), 0) }
 // pageAround shares limit between both sides of key; what one side lacks the
 // other may fill.
 func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, key []byte, limit int) (rows []Row, older, newer bool, err error) {
-	before, older, err := s.side(ctx, s.stmts.before, room, key, limit)
+	before, older, err := s.before(ctx, room, key, limit)
 	if err != nil {
 		return nil, false, false, err
 	}
-	after, newer, err := s.side(ctx, s.stmts.after, room, key, limit)
+	after, newer, err := s.after(ctx, room, key, limit)
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -265,7 +286,22 @@ func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, key []byte
 	return append(before, after[:keepAfter]...), older, newer, nil
 }
 
-// side returns up to limit rows on one side of key, nearest first, and whether there are more.
+// before returns up to limit rows before key, nearest first, and whether there are more.
+func (s *Store) before(ctx context.Context, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
+	if s.w.previews.Load() {
+		return s.side(ctx, s.stmts.beforeAll, room, key, limit)
+	}
+	return s.side(ctx, s.stmts.before, room, key, limit)
+}
+
+// after returns up to limit rows from key on, nearest first, and whether there are more.
+func (s *Store) after(ctx context.Context, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
+	if s.w.previews.Load() {
+		return s.side(ctx, s.stmts.afterAll, room, key, limit)
+	}
+	return s.side(ctx, s.stmts.after, room, key, limit)
+}
+
 func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
 	rows, err := query(ctx, st, "page", scanRow, room[:], key, limit+1)
 	if err != nil {
@@ -310,10 +346,10 @@ func (s *Store) Find(ctx context.Context, room ordering.RoomID, originTag string
 	return rows[0], nil
 }
 
-// Client returns the first line, in predicted order, that the client with this key
+// Client returns the first readable line, in predicted order, that the client with this key
 // handed in under this id, and whether there is one.
 func (s *Store) Client(ctx context.Context, room ordering.RoomID, key [32]byte, id string) (Row, bool, error) {
-	rows, err := query(ctx, s.stmts.client, "client line", scanRow, room[:], clientNumber(room, key, id))
+	rows, err := query(ctx, s.stmts.client, "client line", scanRow, room[:], clientNumber(key, id))
 	if err != nil {
 		return Row{}, false, err
 	}
@@ -392,6 +428,20 @@ func (s *Store) Unreadable(ctx context.Context, room ordering.RoomID, key orderi
 	return query(ctx, s.stmts.unreadable, "unreadable lines", scanEntry, room[:], key[:], bound(limit))
 }
 
+// MaxSealed bounds the key ids that Sealed returns.
+const MaxSealed = 1024
+
+// Sealed returns the ids of the room keys that sealed the room's unreadable lines,
+// each once, at most MaxSealed of them.
+func (s *Store) Sealed(ctx context.Context, room ordering.RoomID) ([]ordering.KeyID, error) {
+	return query(ctx, s.stmts.sealed, "keys of unreadable lines", func(rows *sql.Rows) (id ordering.KeyID, err error) {
+		var b sql.RawBytes
+		err = rows.Scan(&b)
+		copy(id[:], b)
+		return id, err
+	}, room[:], MaxSealed)
+}
+
 // query runs a statement and scans all its rows; what is the noun for the error.
 func query[T any](ctx context.Context, st *sql.Stmt, what string, scan func(*sql.Rows) (T, error), args ...any) ([]T, error) {
 	all, err := collect(ctx, st, scan, args...)
@@ -432,10 +482,9 @@ func scanRow(rows *sql.Rows) (Row, error) { return scanRowAfter(rows) }
 
 // scanRowAfter reads rowColumns behind other columns.
 func scanRowAfter(rows *sql.Rows, others ...any) (r Row, err error) {
-	var key sql.RawBytes // is in the entry
-	var raw, sealedBy, senderKey, reply []byte
-	err = rows.Scan(append(others, &r.Arrival, &key, &raw, &r.Repeat, &r.Line.Readable,
-		&sealedBy, &senderKey, &reply, &r.Line.Sender, &r.Line.Text)...)
+	var sealedBy, senderKey, reply, raw sql.RawBytes // nothing of them is kept
+	err = rows.Scan(append(others, &r.Arrival, &r.Repeat, &r.Line.Readable,
+		&sealedBy, &senderKey, &reply, &r.Line.Sender, &r.Line.Text, &raw)...)
 	if err != nil {
 		return r, err
 	}

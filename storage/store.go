@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,7 +74,9 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
-	if err := makePrivate(dir); err != nil {
+	if err := makePrivate(dir); chat.CodeOf(err) == chat.CodeInvalid {
+		return nil, err
+	} else if err != nil {
 		return nil, diskError(dir, fmt.Errorf("storage: make %s: %w", dir, err))
 	}
 	lock, err := takeLock(dir)
@@ -101,16 +104,9 @@ func (s *Store) open() error {
 		return diskError(s.dir, fmt.Errorf("storage: create %s: %w", path, err))
 	}
 	var err error
-	s.write, err = sql.Open("sqlite", dsn(path, "",
-		fmt.Sprintf("busy_timeout(%d)", busyTimeoutMS),
-		"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)",
-		fmt.Sprintf("cache_size(-%d)", writerCacheKiB),
-		fmt.Sprintf("journal_size_limit(%d)", walLimitBytes),
-		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages)))
-	if err != nil {
-		return fmt.Errorf("storage: open %s: %w", path, err)
+	if s.write, err = openWriter(path); err != nil {
+		return err
 	}
-	s.write.SetMaxOpenConns(1)
 	if s.conn, err = s.write.Conn(ctx); err != nil {
 		return diskError(s.dir, fmt.Errorf("storage: open %s: %w", path, err))
 	}
@@ -130,6 +126,21 @@ func (s *Store) open() error {
 	s.read.SetMaxOpenConns(readConns)
 	s.read.SetMaxIdleConns(readConns)
 	return s.stmts.prepare(ctx, s.read)
+}
+
+// openWriter opens the database for one connection that writes.
+func openWriter(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "",
+		fmt.Sprintf("busy_timeout(%d)", busyTimeoutMS),
+		"journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)",
+		fmt.Sprintf("cache_size(-%d)", writerCacheKiB),
+		fmt.Sprintf("journal_size_limit(%d)", walLimitBytes),
+		fmt.Sprintf("wal_autocheckpoint(%d)", checkpointPages)))
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
 }
 
 // Close ends the reads and releases the directory. It is called after Run
@@ -183,7 +194,30 @@ func makePrivate(dir string) error {
 	if err != nil || st.Mode().Perm()&0o077 == 0 || runtime.GOOS == "windows" {
 		return err
 	}
+	if others, err := foreign(dir); err != nil {
+		return err
+	} else if others {
+		return chat.Errorf(chat.CodeInvalid, "%s has other files in it and can be read by others.", dir).
+			WithHint("Name a directory of its own with --data; it is made if it is not there.")
+	}
 	return os.Chmod(dir, 0o700)
+}
+
+// foreign reports whether a directory has files and is none of ours.
+func foreign(dir string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(dir, databaseName)); err == nil {
+		return false, nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return len(names) > 0, err
 }
 
 // createPrivate makes the database file; SQLite gives the files beside it the

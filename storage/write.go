@@ -8,7 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
+	"sync/atomic"
 
 	"tertulia/ordering"
 )
@@ -24,12 +24,11 @@ type writer struct {
 
 	begin, end, undo, save, keep, unsave *sql.Stmt
 
-	findRoom, addRoom, setRoom, addTotal      *sql.Stmt
-	findOrigin, addOrigin                     *sql.Stmt
-	addEntry, getEntry, countRun, lineAt      *sql.Stmt
-	addLine, findShown, setRepeated, openLine *sql.Stmt
-	highest, addWords                         *sql.Stmt
-	addKey, put, remove                       *sql.Stmt
+	findRoom, addRoom, setRoom, addTotal *sql.Stmt
+	findOrigin, addOrigin                *sql.Stmt
+	addEntry, getEntry, countRun, lineAt *sql.Stmt
+	findShown, setRepeated, openLine     *sql.Stmt
+	addWords, addKey, put, remove        *sql.Stmt
 
 	addPreview, previewBefore                      *sql.Stmt
 	dropPreview, dropSamePreview, dropOlderPreview *sql.Stmt
@@ -41,6 +40,8 @@ type writer struct {
 	origins   map[ordering.Origin]int64
 	previewed map[int64]bool // rooms that have previews; nil = not known
 	sweeping  bool           // there are deleted rooms
+
+	previews atomic.Bool // there may be previews; for readers, who see it before them
 }
 
 const lineColumns = `readable, sealed_by, sender_key, reply, sender, text`
@@ -66,17 +67,16 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.findOrigin, `SELECT num FROM origins WHERE origin = ?`},
 		{&t.addOrigin, `INSERT INTO origins (origin, tag) VALUES (?, ?)`},
 
-		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, key, stamp, payload, repeated, ` + lineColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.getEntry, `SELECT bytes FROM entries WHERE room = ? AND origin = ? AND seq = ?`},
 		{&t.countRun, `SELECT count(*) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
-		{&t.lineAt, `SELECT l.num, l.readable FROM entries e JOIN lines l ON l.num = e.num WHERE e.room = ? AND e.origin = ? AND e.seq = ?`},
+		{&t.lineAt, `SELECT num, key, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND key IS NOT NULL`},
 
-		{&t.addLine, `INSERT INTO lines (num, room, key, stamp, payload, repeated, ` + lineColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
-		{&t.findShown, `SELECT num, key FROM lines WHERE stamp = ? AND payload = ? AND repeated = 0`},
-		{&t.setRepeated, `UPDATE lines SET repeated = 1 WHERE num = ?`},
-		{&t.openLine, `UPDATE lines SET (` + lineColumns + `) = (?, ?, ?, ?, ?, ?) WHERE num = ?`},
-		{&t.highest, `SELECT coalesce(max(num), 0) FROM entries`},
-		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM lines WHERE num BETWEEN ? AND ? AND text <> ''`},
+		{&t.findShown, `SELECT num, key FROM entries WHERE room = ? AND stamp = ? AND payload = ? AND repeated = 0`},
+		{&t.setRepeated, `UPDATE entries SET repeated = 1 WHERE num = ?`},
+		{&t.openLine, `UPDATE entries SET (stamp, payload, repeated, ` + lineColumns + `) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE num = ?`},
+		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM entries WHERE num BETWEEN ? AND ? AND text <> ''`},
 
 		{&t.addKey, `INSERT INTO room_keys (room, id, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.put, `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
@@ -94,7 +94,7 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 			ON CONFLICT DO UPDATE SET name = excluded.name, addrs = excluded.addrs, seen_ms = excluded.seen_ms`},
 		{&t.dropOldPeers, `DELETE FROM peers WHERE device IN (SELECT device FROM peers ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)`},
 	} {
-		st, err := conn.PrepareContext(ctx, p.text)
+		st, err := conn.PrepareContext(ctx, p.text) //nolint:sqlclosecheck // kept until writer.close
 		if err != nil {
 			return fmt.Errorf("storage: prepare %q: %w", p.text, err)
 		}
@@ -105,7 +105,7 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return fmt.Errorf("storage: look for deleted rooms: %w", err)
 	}
-	return nil
+	return t.lookForPreviews(ctx)
 }
 
 // close gives the statements back; what it could not free ends with the connection.
@@ -141,28 +141,49 @@ func (t *writer) commit(ctx context.Context, group []*job) error {
 		// which changes nothing.
 		_, _ = t.undo.ExecContext(ctx)
 	}
+	_ = t.lookForPreviews(ctx) // without an answer readers look for them, perhaps in vain
 	return err
 }
 
 func (t *writer) applyAll(ctx context.Context, group []*job) error {
 	for _, j := range group {
-		if _, err := t.save.ExecContext(ctx); err != nil {
-			return fmt.Errorf("storage: begin job: %w", err)
+		if len(group) > 1 { // a job alone needs no savepoint: the transaction is one
+			if _, err := t.save.ExecContext(ctx); err != nil {
+				return fmt.Errorf("storage: begin job: %w", err)
+			}
 		}
 		if j.err = j.apply(ctx, t); j.err != nil {
 			if isDisk(j.err) {
 				return j.err
 			}
 			t.forget()
-			if _, err := t.unsave.ExecContext(ctx); err != nil {
-				return fmt.Errorf("storage: undo job: %w", err)
-			}
 		}
-		if _, err := t.keep.ExecContext(ctx); err != nil {
+		if err := t.endJob(ctx, len(group) == 1, j.err != nil); err != nil {
 			return fmt.Errorf("storage: end job: %w", err)
 		}
 	}
 	return nil
+}
+
+// endJob keeps what a job did, or undoes it when it failed.
+func (t *writer) endJob(ctx context.Context, alone, failed bool) error {
+	if alone {
+		if !failed {
+			return nil
+		}
+		if _, err := t.undo.ExecContext(ctx); err != nil {
+			return err
+		}
+		_, err := t.begin.ExecContext(ctx) // so that there is one to commit
+		return err
+	}
+	if failed {
+		if _, err := t.unsave.ExecContext(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := t.keep.ExecContext(ctx)
+	return err
 }
 
 // apply makes one Write's changes.
@@ -260,70 +281,122 @@ func intern(ctx context.Context, find, add *sql.Stmt, values ...any) (int64, err
 
 // keepEntries stores w's entries, makes their text searchable and counts them.
 func (t *writer) keepEntries(ctx context.Context, room int64, w *Write) error {
-	var before int64
-	if err := t.highest.QueryRowContext(ctx).Scan(&before); err != nil {
-		return fmt.Errorf("storage: keep entries of room %s: %w", w.Room, err)
-	}
-	shown := 0
+	var all added
 	for i := range w.Entries {
-		n, err := t.keepEntry(ctx, room, w.Room, w.Entries, i)
-		if err != nil {
+		if err := t.keepEntry(ctx, room, w.Room, w.Entries[i:], &all); err != nil {
 			return fmt.Errorf("storage: keep entry %s of room %s: %w", w.Entries[i].Entry.ID(), w.Room, err)
 		}
-		shown += n
 	}
-	if _, err := t.addWords.ExecContext(ctx, before+1, int64(math.MaxInt64)); err != nil {
-		return fmt.Errorf("storage: index lines of room %s: %w", w.Room, err)
+	if all.words {
+		if _, err := t.addWords.ExecContext(ctx, all.first, all.last); err != nil {
+			return fmt.Errorf("storage: index lines of room %s: %w", w.Room, err)
+		}
 	}
-	if shown == 0 {
+	if all.shown == 0 {
 		return nil
 	}
-	if _, err := t.addTotal.ExecContext(ctx, shown, room); err != nil {
+	if _, err := t.addTotal.ExecContext(ctx, all.shown, room); err != nil {
 		return fmt.Errorf("storage: count lines of room %s: %w", w.Room, err)
 	}
 	return nil
 }
 
-// keepEntry stores all[i] and returns by how much the room's count of shown lines
-// grows. An entry that is here already changes nothing.
-func (t *writer) keepEntry(ctx context.Context, room int64, id ordering.RoomID, all []Entry, i int) (int, error) {
-	x := &all[i]
+// added sums up the entries that one Write added.
+type added struct {
+	first, last int64 // their numbers; others may lie between
+	words       bool  // there is text among them
+	shown       int   // by how much the count of shown lines grows
+}
+
+// keepEntry stores the first of rest, which ends with the Write's last entry. One
+// that is here already changes nothing.
+func (t *writer) keepEntry(ctx context.Context, room int64, id ordering.RoomID, rest []Entry, all *added) error {
+	x := &rest[0]
 	e := x.Entry
 	if e.Room != id && e.Kind != ordering.KindGenesis {
-		return 0, errors.New("it is of another room")
+		return errors.New("it is of another room")
 	}
 	origin, err := t.origin(ctx, e.Origin)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var sig []byte
-	if x.Run > 0 {
-		sig = x.Sig[:]
-	} else if !runGoesOn(all[i:]) {
-		return 0, errors.New("its run is cut")
+	if x.Run == 0 && !runGoesOn(rest) {
+		return errors.New("its run is cut")
 	}
-	res, err := t.addEntry.ExecContext(ctx, room, origin, int64(e.Seq), x.Run, sig, e.Bytes())
-	if err != nil {
-		return 0, err
-	}
-	if added, err := changed(res, nil); err != nil {
-		return 0, err
-	} else if !added {
-		return 0, t.sameEntry(ctx, room, origin, e)
+	num, shown, err := t.addOne(ctx, room, origin, x)
+	if err != nil || num == 0 {
+		return err
 	}
 	if x.Run > 1 {
 		if err := t.wholeRun(ctx, room, origin, e.Seq, x.Run); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	if x.Line == nil {
-		return 0, nil
+	if all.first == 0 {
+		all.first = num
 	}
-	num, err := res.LastInsertId()
+	all.last = num
+	all.words = all.words || x.Line != nil && x.Line.Readable && x.Line.Text != ""
+	all.shown += shown
+	return nil
+}
+
+// addOne inserts x's row and settles which of two repeats is shown. It returns the
+// row's number, 0 when the entry is here already, and by how much the room's count
+// of shown lines grows.
+func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num int64, shown int, err error) {
+	e := x.Entry
+	var sig, key []byte
+	if x.Run > 0 {
+		sig = x.Sig[:]
+	}
+	var st stamp
+	if x.Line != nil {
+		shown = 1
+		key = e.Key().Bytes()
+		st = stampOf(e.Client, x.Line)
+		if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
+			return 0, 0, err
+		}
+	}
+	values := make([]any, 0, entryColumns)
+	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), key, st.client, st.payload, false)
+	values = appendLine(values, x.Line)
+	num, err = insert(ctx, t.addEntry, values)
+	if err != nil || num != 0 {
+		return num, shown, err
+	}
+	here, err := t.sameEntry(ctx, room, origin, e)
+	if err != nil || here {
+		return 0, 0, err
+	}
+	// The index of stamps refused it: the same words are shown already.
+	values[repeatedColumn], _, err = t.settle(ctx, room, key, st)
+	if err == nil {
+		num, err = insert(ctx, t.addEntry, values)
+	}
+	if err == nil && num == 0 {
+		err = errors.New("its line is refused")
+	}
+	return num, 0, err
+}
+
+// The values of addEntry.
+const (
+	entryColumns   = 16
+	repeatedColumn = 9
+)
+
+// insert returns the new row's number, 0 when it was in conflict with another.
+func insert(ctx context.Context, st *sql.Stmt, values []any) (int64, error) {
+	res, err := st.ExecContext(ctx, values...)
 	if err != nil {
 		return 0, err
 	}
-	return t.keepLine(ctx, room, id, num, e, x.Line)
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return 0, err
+	}
+	return res.LastInsertId()
 }
 
 // runGoesOn reports whether the next entry of the first's origin continues its run.
@@ -348,87 +421,93 @@ func (t *writer) wholeRun(ctx context.Context, room, origin int64, last uint64, 
 	return err
 }
 
-func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.Entry) error {
+// sameEntry reports whether the entry is here; another in its place is an error.
+func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.Entry) (bool, error) {
 	var have []byte
-	if err := t.getEntry.QueryRowContext(ctx, room, origin, int64(e.Seq)).Scan(&have); err != nil {
-		return err
+	err := t.getEntry.QueryRowContext(ctx, room, origin, int64(e.Seq)).Scan(&have)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
 	}
-	if !bytes.Equal(have, e.Bytes()) {
-		return errors.New("another entry has its place")
+	if err == nil && !bytes.Equal(have, e.Bytes()) {
+		err = errors.New("another entry has its place")
 	}
-	return nil
+	return err == nil, err
 }
 
-// keepLine stores an entry's line and settles which of two repeats is shown
-// (PROTOCOL.md L7): the first in the predicted order, whichever came first. It
-// returns by how much the room's count of shown lines grows.
-func (t *writer) keepLine(ctx context.Context, room int64, id ordering.RoomID, num int64, e *ordering.Entry, l *Line) (int, error) {
-	key := e.Key().Bytes()
-	st := stampOf(id, e.Client)
-	if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
-		return 0, err
-	}
-	values := append([]any{num, room, key, st.client, st.payload, 0}, lineValues(l)...)
-	if added, err := changed(t.addLine.ExecContext(ctx, values...)); err != nil || added {
-		return 1, err
-	}
-	// The index of stamps refused it: the same words are shown already.
-	other, otherKey, err := t.shownRepeat(ctx, st)
-	if err != nil {
-		return 0, err
+// settle decides which of two readable lines with one stamp is shown (PROTOCOL.md
+// L7): the first in the predicted order, whichever came first. It tells whether
+// that is the one here, so that the line of this key is a repeat; otherwise it has
+// hidden the one here. Without another one neither is so.
+func (t *writer) settle(ctx context.Context, room int64, key []byte, st stamp) (repeat, found bool, err error) {
+	other, otherKey, err := t.shownRepeat(ctx, room, st)
+	if err != nil || other == 0 {
+		return false, false, err
 	}
 	if bytes.Compare(otherKey, key) < 0 {
-		values[5] = 1
-	} else if _, err := t.setRepeated.ExecContext(ctx, other); err != nil {
-		return 0, err
+		return true, true, nil
 	}
-	added, err := changed(t.addLine.ExecContext(ctx, values...))
-	if err == nil && !added {
-		err = errors.New("its line is refused")
-	}
-	return 0, err
+	_, err = t.setRepeated.ExecContext(ctx, other)
+	return false, true, err
 }
 
 // shownRepeat returns the shown line with the stamp, num 0 when there is none.
-func (t *writer) shownRepeat(ctx context.Context, st stamp) (num int64, key []byte, err error) {
-	err = t.findShown.QueryRowContext(ctx, st.client, st.payload).Scan(&num, &key)
+func (t *writer) shownRepeat(ctx context.Context, room int64, st stamp) (num int64, key []byte, err error) {
+	if st.client == nil {
+		return 0, nil, nil
+	}
+	err = t.findShown.QueryRowContext(ctx, room, st.client, st.payload).Scan(&num, &key)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
 	return num, key, err
 }
 
-func changed(res sql.Result, err error) (bool, error) {
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	return n > 0, err
-}
-
+// openOne replaces an unreadable line; a readable one may be a repeat, or show that another is.
 func (t *writer) openOne(ctx context.Context, room int64, o *Opened) error {
 	origin, err := t.origin(ctx, o.ID.Origin)
 	if err != nil {
 		return err
 	}
 	var num int64
+	var key, raw []byte
 	var readable bool
-	err = t.lineAt.QueryRowContext(ctx, room, origin, int64(o.ID.Seq)).Scan(&num, &readable)
+	err = t.lineAt.QueryRowContext(ctx, room, origin, int64(o.ID.Seq)).Scan(&num, &key, &readable, &raw)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNotFound
 	}
 	if err != nil || readable {
 		return err
 	}
-	if _, err := t.openLine.ExecContext(ctx, append(lineValues(&o.Line), num)...); err != nil {
+	e, err := ordering.DecodeEntry(raw)
+	if err != nil {
+		return err
+	}
+	st := stampOf(e.Client, &o.Line)
+	repeat, found, err := t.settle(ctx, room, key, st)
+	if err != nil {
+		return err
+	}
+	values := append(appendLine([]any{st.client, st.payload, repeat}, &o.Line), num)
+	if _, err := t.openLine.ExecContext(ctx, values...); err != nil {
+		return err
+	}
+	if found { // two were counted
+		if _, err := t.addTotal.ExecContext(ctx, -1, room); err != nil {
+			return err
+		}
+	}
+	if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
 		return err
 	}
 	_, err = t.addWords.ExecContext(ctx, num, num)
 	return err
 }
 
-// lineValues are the values of lineColumns.
-func lineValues(l *Line) []any {
+// appendLine appends the values of lineColumns; nil stands for no line.
+func appendLine(values []any, l *Line) []any {
+	if l == nil {
+		l = &Line{}
+	}
 	var sealedBy, senderKey, reply []byte
 	if l.KeyID != (ordering.KeyID{}) {
 		sealedBy = l.KeyID[:]
@@ -443,24 +522,26 @@ func lineValues(l *Line) []any {
 	if !l.Readable {
 		text = ""
 	}
-	return []any{l.Readable, sealedBy, senderKey, reply, l.Sender, text}
+	return append(values, l.Readable, sealedBy, senderKey, reply, l.Sender, text)
 }
 
 // stamp is what tells repeats, a client's key, id and payload hash, as two indexed
 // numbers: 128 bits of digests, of which only the client itself could make two
-// equal ones, by 2^64 tries, to hide its own words. They are nil without a client.
+// equal ones, by 2^64 tries, to hide its own words. They are nil where there is none.
 type stamp struct{ client, payload any }
 
-func stampOf(room ordering.RoomID, c *ordering.Stamp) stamp {
-	if c == nil {
+// stampOf returns a readable line's stamp. Anybody can copy a client's stamp onto
+// an entry; only that the body was opened and matches it shows whose words they
+// are, so an unreadable line has none.
+func stampOf(c *ordering.Stamp, l *Line) stamp {
+	if c == nil || !l.Readable {
 		return stamp{}
 	}
-	return stamp{clientNumber(room, c.Key, c.ID), int64(binary.BigEndian.Uint64(c.Hash[:]))}
+	return stamp{clientNumber(c.Key, c.ID), int64(binary.BigEndian.Uint64(c.Hash[:]))}
 }
 
-func clientNumber(room ordering.RoomID, key [32]byte, id string) int64 {
-	b := make([]byte, 0, len(room)+len(key)+len(id))
-	b = append(b, room[:]...)
+func clientNumber(key [32]byte, id string) int64 {
+	b := make([]byte, 0, len(key)+ordering.MaxClientID)
 	b = append(b, key[:]...)
 	b = append(b, id...)
 	h := sha256.Sum256(b)
@@ -570,9 +651,8 @@ func (t *writer) sweepOne(ctx context.Context) error {
 	}
 	if last.Valid {
 		steps = []string{
-			`INSERT INTO words (words, rowid, text) SELECT 'delete', l.num, l.text FROM entries e CROSS JOIN lines l ON l.num = e.num
-				WHERE e.room = ?1 AND e.num <= ?2 AND l.text <> ''`,
-			`DELETE FROM lines WHERE num IN (SELECT num FROM entries WHERE room = ?1 AND num <= ?2)`,
+			`INSERT INTO words (words, rowid, text) SELECT 'delete', num, text FROM entries
+				WHERE room = ?1 AND num <= ?2 AND text <> ''`,
 			`DELETE FROM entries WHERE room = ?1 AND num <= ?2`,
 		}
 	}

@@ -82,11 +82,6 @@ func (r *groundRenderer) Refresh() {
 	r.rect.Refresh()
 }
 
-// on lays content over an area in a colour of the theme.
-func on(name fyne.ThemeColorName, content fyne.CanvasObject) fyne.CanvasObject {
-	return container.NewStack(newGround(name, 0), content)
-}
-
 func padded(top, bottom, left, right float32, content fyne.CanvasObject) fyne.CanvasObject {
 	return container.New(layout.NewCustomPaddedLayout(top, bottom, left, right), content)
 }

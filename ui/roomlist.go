@@ -103,10 +103,9 @@ func (c *roomCell) set(r chat.Room, open bool) {
 func (c *roomCell) draw(size fyne.Size) []fyne.CanvasObject {
 	r := &c.room
 	var objects []fyne.CanvasObject
-	add := func(t *canvas.Text, x, y float32) fyne.Size {
+	add := func(t *canvas.Text, x, y float32) {
 		m := t.MinSize()
 		objects = append(objects, put(t, x, y, m.Width, m.Height))
-		return m
 	}
 	objects = append(objects, put(canvas.NewCircle(avatarColor(r.ID)), 6, (size.Height-sizeAvatarRoom)/2, sizeAvatarRoom, sizeAvatarRoom))
 	letter := write(newText(17), initials(r.Name), onAvatar)

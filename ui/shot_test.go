@@ -155,7 +155,7 @@ func savePicture(t *testing.T, name string, img image.Image) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // a picture for people
+	defer f.Close()
 	if err := png.Encode(f, img); err != nil {
 		t.Fatal(err)
 	}

@@ -198,7 +198,7 @@ func (p *Printer) Message(m chat.Message) {
 	lines := wrap(strings.Repeat("x", min(before, room))+text, room)
 	lines[0] = lines[0][min(before, room):]
 	hash := fnv.New32a()
-	io.WriteString(hash, m.SenderID)
+	hash.Write([]byte(m.SenderID))
 	p.line(clock + " " + p.bold(name, hash.Sum32()) + ": " + strings.Join(lines, "\n"+indent) + tick)
 }
 

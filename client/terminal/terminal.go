@@ -409,7 +409,8 @@ func (t *talk) listen(ctx context.Context, room chat.Room, known map[string]clie
 
 // listenOnce posts one stream until it breaks.
 func (t *talk) listenOnce(ctx context.Context, room chat.Room, known map[string]client.Cursor) (attached bool, err error) {
-	if err := t.c.JoinUser(ctx, room.ID, t.cfg.Username); err != nil {
+	// On a full disk nobody can join, but everybody can read.
+	if err := t.c.JoinUser(ctx, room.ID, t.cfg.Username); err != nil && chat.CodeOf(err) != chat.CodeDisk {
 		return false, err
 	}
 	view, err := t.c.View(ctx)

@@ -8,8 +8,12 @@ import (
 	"tertulia/ordering"
 )
 
-// MaxActsOfDevice bounds the membership entries one device may write in a room.
-const MaxActsOfDevice = 1024
+// Limits on membership entries, judged in an entry's causal past. Removals,
+// revocations and departures are bounded by what they end.
+const (
+	MaxInvitesOfDevice = 1024 // a device may write in a room
+	MaxReturns         = 16   // times a device may leave a room and be admitted again
+)
 
 // census judges who may write. Each membership entry is a fact; an entry's
 // rights follow from the set of facts in its causal past, so every replica
@@ -20,8 +24,6 @@ type census struct {
 	byKey   map[string]*facts // interned sets
 	all     *facts            // every fact held
 	creator ordering.Origin
-	present []Member // the members when the list had counted facts
-	counted int
 }
 
 type fact struct {
@@ -64,6 +66,7 @@ const (
 	UsedUp        InviteProblem = "used-up"
 	Removed       InviteProblem = "removed"
 	Full          InviteProblem = "full"
+	TooOften      InviteProblem = "too-often" // left MaxReturns times
 )
 
 func newCensus() census { return census{byKey: make(map[string]*facts)} }
@@ -96,13 +99,6 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 	if !changesRights(e.Kind) {
 		return ""
 	}
-	acts := 0
-	for range c.where(seen, func(g *fact) bool { return g.author == author }) {
-		acts++
-	}
-	if acts >= MaxActsOfDevice {
-		return ordering.TooMany
-	}
 	allowed := true
 	switch e.Kind {
 	case ordering.KindAdmit:
@@ -112,8 +108,11 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 		allowed = author == c.creator.Device && c.isMember(seen, f.device)
 	case ordering.KindRevoke:
 		made := c.find(seen, f.invite.Key)
-		allowed = made != nil && (author == c.creator.Device || author == made.author)
+		allowed = made != nil && (author == c.creator.Device || author == made.author) && !c.revoked(seen, f.invite.Key)
 	case ordering.KindInvite:
+		if c.invites(seen, author) >= MaxInvitesOfDevice {
+			return ordering.TooMany
+		}
 		allowed = c.find(seen, f.invite.Key) == nil
 	case ordering.KindGenesis, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
 		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
@@ -284,6 +283,20 @@ func admitting(f *fact) bool {
 // earlier reports whether a stands before b, or b is nil.
 func earlier(a, b *fact) bool { return b == nil || a.at.Compare(b.at) < 0 }
 
+func (c *census) revoked(set *facts, key ordering.InviteKey) bool {
+	for range c.where(set, func(f *fact) bool { return f.kind == ordering.KindRevoke && f.invite.Key == key }) {
+		return true
+	}
+	return false
+}
+
+func (c *census) invites(set *facts, author ordering.DeviceKey) (n int) {
+	for range c.where(set, func(f *fact) bool { return f.kind == ordering.KindInvite && f.author == author }) {
+		n++
+	}
+	return n
+}
+
 // find returns the fact that made an invite, or nil. Of several for one key, made
 // beside one another, the first in the predicted order counts on every replica.
 func (c *census) find(set *facts, key ordering.InviteKey) (made *fact) {
@@ -306,6 +319,7 @@ func (c *census) checkInvite(set *facts, key ordering.InviteKey, d ordering.Devi
 		return Expired
 	}
 	var used uint32
+	returns := 0
 	admitted := make(map[ordering.DeviceKey]bool)
 	for _, f := range c.where(set, func(*fact) bool { return true }) {
 		switch {
@@ -313,6 +327,8 @@ func (c *census) checkInvite(set *facts, key ordering.InviteKey, d ordering.Devi
 			return Revoked
 		case f.kind == ordering.KindRemove && f.device == d:
 			return Removed
+		case f.kind == ordering.KindLeave && f.device == d:
+			returns++
 		case f.kind == ordering.KindAdmit && f.invite.Key == key:
 			used++
 			admitted[f.device] = true
@@ -322,6 +338,9 @@ func (c *census) checkInvite(set *facts, key ordering.InviteKey, d ordering.Devi
 	}
 	if made.invite.Uses > 0 && used >= made.invite.Uses {
 		return UsedUp
+	}
+	if returns > MaxReturns {
+		return TooOften
 	}
 	if len(admitted) >= ordering.MaxMembers && !admitted[d] {
 		return Full

@@ -369,17 +369,18 @@ func (g *Graph) Missing(v ordering.Verified) ordering.Vector {
 	return want
 }
 
-// Reach returns how much of an origin's chain is here, the shelf included: what
-// lies beyond is worth asking for. It differs from Have only for a removed
-// author, whose runs stay on the shelf until somebody depends on them.
-func (g *Graph) Reach(o ordering.Origin) uint64 {
-	reach := g.have[o]
-	if g.shelf.runs == 0 || g.IsMember(o.Device) {
-		return reach
+// Reach returns how much of each chain is here, the shelf included: what lies
+// beyond is worth asking for. It differs from Have only for removed authors,
+// whose runs stay on the shelf until somebody depends on them. The caller does
+// not change it.
+func (g *Graph) Reach() ordering.Vector {
+	if g.shelf.runs == 0 {
+		return g.have
 	}
+	reach := g.have.Clone()
 	for _, last := range g.shelved() {
-		if p := g.parked[last]; last.Origin == o && p.run.Run().First().Seq <= reach+1 {
-			reach = max(reach, last.Seq)
+		if !g.IsMember(last.Origin.Device) && g.parked[last].run.Run().First().Seq <= reach[last.Origin]+1 {
+			reach[last.Origin] = max(reach[last.Origin], last.Seq)
 		}
 	}
 	return reach

@@ -272,7 +272,7 @@ func TestARemovedAuthorIsHeldBackUntilAMemberDependsOnIt(t *testing.T) {
 	if ana.holds(one) || ana.g.Parked() != 2 {
 		t.Fatal("what was written beside the removal was taken at once")
 	}
-	if reach := ana.g.Reach(bob.origin); reach != 3 {
+	if reach := ana.g.Reach()[bob.origin]; reach != 3 {
 		t.Errorf("Reach is %d: it would be asked for again and again", reach)
 	}
 	eva.hear(one, two) // eva knows of no removal
@@ -467,9 +467,9 @@ func TestTheShelfHasLimits(t *testing.T) {
 	}
 }
 
-func TestADeviceMayChangeMembershipSoManyTimes(t *testing.T) {
+func TestADeviceMayWriteSoManyInvites(t *testing.T) {
 	_, ana, bob, _ := trio(t)
-	for n := range MaxActsOfDevice {
+	for n := range MaxInvitesOfDevice {
 		k := ordering.InviteKey{9, byte(n), byte(n >> 8)}
 		v := bob.acting(ordering.KindInvite, ordering.Invite{Key: k}.Encode())
 		if err := bob.take(bob.origin.Device, v); err != nil {
@@ -480,8 +480,43 @@ func TestADeviceMayChangeMembershipSoManyTimes(t *testing.T) {
 	if err := bob.take(bob.origin.Device, v); reason(err) != ordering.TooMany {
 		t.Errorf("one more: %v", err)
 	}
-	bob.say(1) // it may still speak
+	bob.say(1) // it may still speak, admit and go
+	if err := bob.take(bob.origin.Device, bob.admitBy(bob.open, bob.author(7))); err != nil {
+		t.Errorf("admit: %v", err)
+	}
+	if err := bob.take(bob.origin.Device, bob.acting(ordering.KindLeave, nil)); err != nil {
+		t.Errorf("leave: %v", err)
+	}
 	ana.admit(bob)
+}
+
+func TestWhoLeavesAgainAndAgainIsNotAdmittedForEver(t *testing.T) {
+	_, ana := newScene(t)
+	bob := ana.author(2)
+	for n := range MaxReturns + 1 {
+		ana.admit(bob)
+		bob.hear(ana.log[len(bob.log):]...)
+		leave := bob.acting(ordering.KindLeave, nil)
+		if err := bob.take(bob.origin.Device, leave); err != nil {
+			t.Fatalf("leave %d: %v", n, err)
+		}
+		ana.hear(leave)
+	}
+	if err := ana.take(ana.origin.Device, ana.admitBy(ana.open, bob)); reason(err) != ordering.NotAllowed {
+		t.Errorf("got %v", err)
+	}
+	if p := ana.g.CheckInvite(ana.open, bob.origin.Device, 0); p != TooOften {
+		t.Errorf("the joiner is told %q", p)
+	}
+}
+
+func TestAnInviteIsRevokedOnce(t *testing.T) {
+	_, ana := newScene(t)
+	revoke := ordering.Revoke{Key: ana.open}.Encode()
+	ana.act(ordering.KindRevoke, revoke)
+	if err := ana.take(ana.origin.Device, ana.acting(ordering.KindRevoke, revoke)); reason(err) != ordering.NotAllowed {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestARoomIsFullWithMaxMembersTheCreatorIncluded(t *testing.T) {

@@ -213,7 +213,7 @@ func TestTheSameDeliveriesGiveTheSameOutputsInTheSameOrder(t *testing.T) {
 			var out []string
 			for _, v := range log {
 				accepted, err := g.Accept(ordering.DeviceKey{}, v)
-				line := fmt.Sprint(err, g.Parked(), len(g.Missing(v)), g.Reach(v.Run().Origin()))
+				line := fmt.Sprint(err, g.Parked(), len(g.Missing(v)), g.Reach()[v.Run().Origin()])
 				for _, a := range accepted {
 					line += fmt.Sprint(" ", last(a.Run).Hash(), a.Skip)
 				}

@@ -29,6 +29,7 @@ const (
 	DigestInterval = 10 * time.Second // between digests to each peer
 	FetchDelay     = 20 * time.Millisecond
 	FetchRetry     = 2 * time.Second // after a fetch that failed or brought nothing
+	fetchable      = 10_000          // entries that count in the choice of whom to fetch from
 )
 
 // Config says who this replica is. All fields are required.
@@ -177,11 +178,10 @@ func (c *Core) Pulled(now time.Time, from ordering.DeviceKey, run ordering.Verif
 }
 
 func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verified, live bool) error {
-	if p := c.peers[from]; p != nil {
-		last := run.Run().Last()
-		p.holds[last.Origin] = max(p.holds[last.Origin], last.Seq)
-	}
 	accepted, err := c.graph.Accept(from, run)
+	if p, refusal := c.peers[from], refusalOf(err); p != nil && (refusal == "" || refusal == ordering.Duplicate) {
+		p.hold(run.Run().Last())
+	}
 	if err != nil {
 		return err
 	}
@@ -193,11 +193,29 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 	}
 	if len(accepted) == 0 { // parked: its bringer holds its past
 		if p := c.peers[from]; p != nil {
-			p.holds.Merge(c.graph.Missing(run))
+			for o, seq := range c.graph.Missing(run) {
+				p.holdUpTo(o, seq)
+			}
 		}
 		c.lack(now)
 	}
 	return nil
+}
+
+func refusalOf(err error) ordering.Reason {
+	if r, ok := errors.AsType[*ordering.Refusal](err); ok {
+		return r.Reason
+	}
+	return ""
+}
+
+// hold notes that the peer holds an entry and what its author wrote before it.
+func (p *peer) hold(e *ordering.Entry) { p.holdUpTo(e.Origin, e.Seq) }
+
+func (p *peer) holdUpTo(o ordering.Origin, seq uint64) {
+	if held, ok := p.holds[o]; ok || len(p.holds) < ordering.MaxOrigins {
+		p.holds[o] = max(held, seq)
+	}
 }
 
 // spread pushes a run to the peers that do not get it from its author or from
@@ -223,7 +241,7 @@ func (c *Core) spread(a dag.Accepted) {
 		if !own && (p.hears[author] || bringer != nil && bringer.hears[d]) {
 			continue
 		}
-		p.holds[last.Origin] = max(p.holds[last.Origin], last.Seq)
+		p.hold(last)
 		c.send(d, &ordering.Push{Run: run})
 	}
 }
@@ -353,9 +371,10 @@ func (c *Core) startFetch(now time.Time) {
 	var best Fetch
 	var most uint64
 	var resting time.Time
+	reach := c.graph.Reach()
 	for _, d := range c.Connected() {
 		p := c.peers[d]
-		wants, n := c.lacking(p.holds)
+		wants, n := c.lacking(reach, p.holds)
 		if n == 0 {
 			continue
 		}
@@ -379,17 +398,17 @@ func (c *Core) startFetch(now time.Time) {
 	c.ready.Fetch = &best
 }
 
-// lacking returns what a holder of v has and this replica has not, and how many
-// entries that is.
-func (c *Core) lacking(v ordering.Vector) (wants []ordering.Want, n uint64) {
+// lacking returns what a holder of v has beyond reach, and how many entries that
+// is, as far as one fetch could bring them: a boast wins nothing.
+func (c *Core) lacking(reach, v ordering.Vector) (wants []ordering.Want, n uint64) {
 	have := c.graph.Have()
 	for _, o := range v.Origins() {
-		if after := c.graph.Reach(o); v[o] > after {
+		if v[o] > reach[o] {
 			wants = append(wants, ordering.Want{Origin: o, After: have[o]})
-			n += v[o] - after
+			n += min(v[o]-reach[o], fetchable)
 		}
 	}
-	return wants, n
+	return wants, min(n, fetchable)
 }
 
 // Deadline returns when Tick is next of use; the zero time means never.

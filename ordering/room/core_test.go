@@ -159,6 +159,33 @@ func TestAnEmptyVectorIsHeardWithoutHarm(t *testing.T) {
 	}
 }
 
+func TestRefusedRunsAndBoastsTakeNoRoom(t *testing.T) {
+	w := newNetwork(t, 6, 2)
+	x, y := w.nodes[0], w.nodes[1]
+	x.core.Connect(w.now, y.self.Device)
+	before := len(x.core.peers[y.self.Device].holds)
+	for n := range 1000 {
+		o := y.self
+		o.Instance[7] = byte(n)
+		o.Instance[6] = byte(n>>8) + 1
+		// No Admit in its past: refused.
+		run := ordering.SignRun(y.key, ordering.Seal(ordering.Entry{Room: x.core.graph.Room(), Origin: o, Seq: 1, TS: 1, Kind: ordering.KindNull}))
+		if err := x.core.Receive(w.now, y.self.Device, run); err == nil {
+			t.Fatal("taken")
+		}
+	}
+	if n := len(x.core.peers[y.self.Device].holds); n != before {
+		t.Errorf("holds grew from %d to %d", before, n)
+	}
+	boast := make(ordering.Vector)
+	for n := range ordering.MaxOrigins {
+		boast[ordering.Origin{Device: ordering.DeviceKey{byte(n), byte(n >> 8), 9}}] = 1 << 60
+	}
+	if _, n := x.core.lacking(x.core.graph.Reach(), boast); n != fetchable {
+		t.Errorf("a boast counts as %d entries", n)
+	}
+}
+
 func TestStrangersAreNotHeard(t *testing.T) {
 	w := newNetwork(t, 6, 2)
 	x, y := w.nodes[0], w.nodes[1]

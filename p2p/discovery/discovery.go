@@ -32,9 +32,9 @@ func Infos(addrs []string) ([]peer.AddrInfo, error) {
 	}
 	var infos []peer.AddrInfo
 	for _, a := range addrs {
-		info, err := peer.AddrInfoFromString(a)
+		info, err := read(a)
 		if err != nil {
-			return nil, fmt.Errorf("discovery: address %q: %w", a, err)
+			return nil, err
 		}
 		i := slices.IndexFunc(infos, func(x peer.AddrInfo) bool { return x.ID == info.ID })
 		switch {
@@ -45,6 +45,52 @@ func Infos(addrs []string) ([]peer.AddrInfo, error) {
 		}
 	}
 	return infos, nil
+}
+
+// Readable is Infos without what cannot be taken: addresses that cannot be read
+// and those beyond MaxAddrs. It returns how many it left out, and why the first.
+func Readable(addrs []string) (infos []peer.AddrInfo, left int, why error) {
+	var good []string
+	for _, a := range addrs {
+		_, err := read(a)
+		if err == nil && len(good) == MaxAddrs {
+			err = fmt.Errorf("discovery: more than %d addresses", MaxAddrs)
+		}
+		if err == nil {
+			good = append(good, a)
+			continue
+		}
+		left++
+		if why == nil {
+			why = err
+		}
+	}
+	infos, err := Infos(good)
+	if err != nil {
+		panic("discovery: an address is readable only once") // our own mistake
+	}
+	return infos, left, why
+}
+
+func read(addr string) (*peer.AddrInfo, error) {
+	info, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return nil, fmt.Errorf("discovery: address %q: %w", addr, err)
+	}
+	return info, nil
+}
+
+// Check returns an error unless addr is a multiaddr to which /p2p/ and a peer's
+// id can be appended.
+func Check(addr string) error {
+	m, err := ma.NewMultiaddr(addr)
+	if err != nil {
+		return fmt.Errorf("discovery: address %q: %w", addr, err)
+	}
+	if len(m) == 0 || m[len(m)-1].Protocol().Code == ma.P_P2P {
+		return fmt.Errorf("discovery: address %q: it leads nowhere, or ends with /p2p/", addr)
+	}
+	return nil
 }
 
 // Full returns a peer's addresses with /p2p/, those of the loopback interface

@@ -92,12 +92,15 @@ type RoomKey struct {
 	Key [32]byte
 }
 
-// JoinReply answers a JoinRequest. With Refused set the rest is empty.
+// JoinReply answers a JoinRequest. With Refused set, what travels is empty else.
 type JoinReply struct {
 	Refused string // one of the Refused constants, or "": admitted
 	Genesis ordering.Run
 	Heads   ordering.Vector
 	Keys    []RoomKey
+	// Answered is for the asker, who may have asked many: how many refused. It
+	// does not travel.
+	Answered int
 }
 
 // FetchRequest asks for a room's runs after each of Wants, and for no more than

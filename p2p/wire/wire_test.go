@@ -81,7 +81,7 @@ func TestEveryFrameComesBackAsItWas(t *testing.T) {
 			t.Errorf("%T came back as\n%+v, want\n%+v", want, got, want)
 		}
 	}
-	if _, err := r.Read(); err != io.EOF {
+	if _, err := r.Read(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v, want EOF", err)
 	}
 }

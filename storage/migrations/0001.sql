@@ -22,40 +22,35 @@ CREATE TABLE origins (
 );
 CREATE INDEX origins_tag ON origins (tag);
 
--- What was accepted, exactly as it was signed; num is the order of acceptance.
+-- What was accepted, exactly as it was signed, and what people read of it; num is
+-- the order of acceptance.
 CREATE TABLE entries (
-  num    INTEGER PRIMARY KEY,
-  room   INTEGER NOT NULL,
-  origin INTEGER NOT NULL,
-  seq    INTEGER NOT NULL,
-  run    INTEGER NOT NULL,  -- on the last entry of a run its length, else 0
-  sig    BLOB,              -- of that run
-  bytes  BLOB NOT NULL
-);
-CREATE UNIQUE INDEX entries_place ON entries (room, origin, seq);
-CREATE INDEX entries_room ON entries (room);
-
--- What people read: the opened side of an entry, under the entry's num.
-CREATE TABLE lines (
   num        INTEGER PRIMARY KEY,
   room       INTEGER NOT NULL,
-  key        BLOB NOT NULL,     -- place in the predicted order
-  stamp      INTEGER,           -- digest of room, client key and client id
-  payload    INTEGER,           -- digest of what that client signed
+  origin     INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  run        INTEGER NOT NULL,  -- on the last entry of a run its length, else 0
+  sig        BLOB,              -- of that run
+  key        BLOB,              -- place in the predicted order; NULL: no line in the history
+  stamp      INTEGER,           -- of a readable line: digest of client key and client id
+  payload    INTEGER,           -- with it: digest of what that client signed
   repeated   INTEGER NOT NULL,  -- 1: the same words stand earlier in the order
   readable   INTEGER NOT NULL,
   sealed_by  BLOB,              -- the room key's id
   sender_key BLOB,
   reply      BLOB,              -- origin and seq
   sender     TEXT NOT NULL,
-  text       TEXT NOT NULL
+  text       TEXT NOT NULL,
+  bytes      BLOB NOT NULL
 );
-CREATE INDEX lines_shown ON lines (room, key) WHERE repeated = 0;
-CREATE UNIQUE INDEX lines_stamp ON lines (stamp, payload) WHERE repeated = 0 AND stamp IS NOT NULL;
-CREATE INDEX lines_sealed ON lines (room, sealed_by) WHERE readable = 0;
+CREATE UNIQUE INDEX entries_place ON entries (room, origin, seq);
+CREATE INDEX entries_room ON entries (room);
+CREATE INDEX lines_shown ON entries (room, key) WHERE repeated = 0 AND key IS NOT NULL;
+CREATE UNIQUE INDEX lines_stamp ON entries (room, stamp, payload) WHERE repeated = 0 AND stamp IS NOT NULL;
+CREATE INDEX lines_sealed ON entries (room, sealed_by) WHERE readable = 0 AND sealed_by IS NOT NULL;
 
 CREATE VIRTUAL TABLE words USING fts5 (
-  text, content = 'lines', content_rowid = 'num', columnsize = 0,
+  text, content = 'entries', content_rowid = 'num', columnsize = 0,
   tokenize = 'unicode61 remove_diacritics 2'
 );
 
