@@ -108,7 +108,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, store: store,
+		cfg: cfg, store: store, ctx: ctx,
 		log:      cfg.Log.With("pkg", "room"),
 		ready:    make(chan struct{}),
 		runRooms: make(chan *room, maxRooms),
