@@ -324,7 +324,7 @@ func (n *Network) dial(ctx context.Context, id peer.ID, protocol protocol.ID) (n
 func (n *Network) accept(stream network.Stream, d ordering.DeviceKey) {
 	known, wait := n.knows(d), helloWait
 	if !known {
-		wait = strangerWait
+		wait = n.idle
 	}
 	release, ok := n.gates.hello.enter(d, known)
 	if !ok {

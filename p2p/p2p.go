@@ -149,6 +149,7 @@ type Network struct {
 	dials   chan struct{}         // one token per dial
 	gates   gates
 	slowest time.Duration // for a fetch to bring fetchLeastBytes or fetchLeastRuns
+	idle    time.Duration // for a stranger to bring its request or hello
 	started chan struct{}
 	kick    chan struct{} // one slot: Run is to look again
 
@@ -190,7 +191,7 @@ func New(cfg Config) (*Network, error) {
 		cfg: cfg, log: cfg.Log, boot: rand.Uint64(), epoch: time.Now(),
 		dials: make(chan struct{}, maxDials), started: make(chan struct{}), kick: make(chan struct{}, 1),
 		gates: newGates(), links: map[ordering.DeviceKey]*link{}, shares: map[ordering.DeviceKey][]ordering.RoomID{},
-		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true, slowest: fetchWindow,
+		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true, slowest: fetchWindow, idle: strangerWait,
 		welcomed: map[ordering.DeviceKey]bool{}, blamed: map[ordering.DeviceKey]bool{},
 	}
 	copy(n.self[:], cfg.Key.Public().(ed25519.PublicKey))

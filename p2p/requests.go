@@ -349,7 +349,7 @@ func (n *Network) askJoin(ctx context.Context, id peer.ID, req wire.JoinRequest)
 func (n *Network) serveJoin(s network.Stream, d ordering.DeviceKey) {
 	known, wait := n.knows(d), requestWait
 	if !known {
-		wait = strangerWait
+		wait = n.idle
 	}
 	release, ok := n.gates.join.enter(d, known)
 	if !ok || !n.gates.joins.take(d, known, time.Now()) {
@@ -440,7 +440,7 @@ func (p *pace) wait(d time.Duration) { p.waited += d }
 func (p *pace) came(bytes int) {
 	p.runs++
 	p.bytes += bytes
-	if p.runs >= fetchLeastRuns || p.bytes >= fetchLeastBytes {
+	if p.left() > 0 && (p.runs >= fetchLeastRuns || p.bytes >= fetchLeastBytes) {
 		*p = pace{window: p.window}
 	}
 }

@@ -94,6 +94,16 @@ func existsText(compare string) string {
 		OR EXISTS (SELECT 1 FROM previews WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2)`
 }
 
+// sealedText goes from each key id to the next: as many steps as there are keys,
+// however many lines they sealed.
+const sealedText = `WITH RECURSIVE steps (id) AS (
+		SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
+			WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > x''
+		UNION ALL
+		SELECT (SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
+			WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > steps.id) FROM steps WHERE steps.id IS NOT NULL)
+	SELECT id FROM steps WHERE id IS NOT NULL LIMIT ?2`
+
 func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 	for _, p := range []struct {
 		stmt **sql.Stmt
@@ -130,14 +140,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 
 		{&q.unreadable, `SELECT bytes FROM entries INDEXED BY lines_sealed
 			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 ORDER BY num LIMIT ?3`},
-		// From each key id to the next: as many steps as there are keys, however many lines they sealed.
-		{&q.sealed, `WITH RECURSIVE steps (id) AS (
-				SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
-					WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > x''
-				UNION ALL
-				SELECT (SELECT min(sealed_by) FROM entries INDEXED BY lines_sealed
-					WHERE room = ` + roomNum + ` AND readable = 0 AND sealed_by > steps.id) FROM steps WHERE steps.id IS NOT NULL)
-			SELECT id FROM steps WHERE id IS NOT NULL LIMIT ?2`},
+		{&q.sealed, sealedText},
 		{&q.restore, `SELECT num, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
 		{&q.closers, `SELECT num, seq, run, sig FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
