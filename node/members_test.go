@@ -287,9 +287,7 @@ func TestAStrangerIsGivenNothingAndCounted(t *testing.T) {
 	if k, err := s.net.Keys(t.Context(), a.device(), wire.KeysRequest{Room: lobbyID, IDs: []ordering.KeyID{a.keyInUse()}}); len(k.Keys) > 0 {
 		t.Errorf("keys: %v, %v", k, err)
 	}
-	if n := refused(); n != 3 {
-		t.Errorf("%d counted, want 3", n)
-	}
+	counted(t, "3", func() bool { return refused() == 3 })
 
 	// A push into the room, then a goodbye, which comes after it on the stream.
 	events := a.Events(t.Context())
@@ -303,9 +301,7 @@ func TestAStrangerIsGivenNothingAndCounted(t *testing.T) {
 			break
 		}
 	}
-	if n := refused(); n != 5 {
-		t.Errorf("%d counted, want 5", n)
-	}
+	counted(t, "5", func() bool { return refused() == 5 })
 	if after := a.inner().view.Load().entries; after != before {
 		t.Errorf("%d entries became %d", before, after)
 	}
@@ -337,10 +333,20 @@ func TestBrokenFramesAreCounted(t *testing.T) {
 			}
 		}
 	}
-	refused := must(a.Status(t.Context()))(t).Refused
 	// Fetches and keys are for members: of a stranger's, not a byte is read.
-	if refused[string(ordering.Malformed)] != 2 || refused[string(ordering.Oversize)] != 2 || refused[string(ordering.NotMember)] != 4 {
-		t.Errorf("counted %v, want 2 malformed, 2 oversize and 4 not-member", refused)
+	counted(t, "2 malformed, 2 oversize, 4 not-member", func() bool {
+		refused := must(a.Status(t.Context()))(t).Refused
+		return refused[string(ordering.Malformed)] == 2 && refused[string(ordering.Oversize)] == 2 && refused[string(ordering.NotMember)] == 4
+	})
+}
+
+// counted waits for a count, which no change announces.
+func counted(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never counted %s", what)
+		}
 	}
 }
 

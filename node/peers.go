@@ -250,7 +250,7 @@ func (h *handler) Gossip(from ordering.DeviceKey, id ordering.RoomID, run orderi
 func (h *handler) Refused(d ordering.DeviceKey, reason ordering.Reason) {
 	n := (*Node)(h)
 	n.count(reason)
-	n.log.Info("refused a frame", "peer", n.nameOf(d), "reason", string(reason))
+	n.log.Debug("refused a frame", "peer", n.nameOf(d), "reason", string(reason))
 }
 
 // AdmitJoin answers a device that asks to become a member. The invite's key must

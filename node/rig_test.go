@@ -89,13 +89,26 @@ func within[T any](c <-chan T) (v T, ok bool) {
 
 // until waits until something is so at the node; it is looked at after each
 // change.
-func (r *rig) until(what string, so func() bool) {
+func (r *rig) until(what string, so func() bool, nodes ...*rig) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	changes := r.Changes(ctx)
 	for !so() {
 		if _, open := <-changes; !open {
+			for _, n := range nodes {
+				v := n.inner().view.Load()
+				r.t.Logf("%s: %d members, %d connected, %d entries", n.NodeID(), len(v.member), len(v.connected), v.entries)
+				for _, p := range n.net.Peers() {
+					r.t.Logf("  %s %s member %t at %s, knows %v", n.nameOf(p.Device), p.State, p.Member, p.Addr, n.net.AddrsOf(p.Device))
+				}
+				n.mu.Lock()
+				for d, p := range n.peers {
+					r.t.Logf("  up: %s shares %d rooms, hears %d", p.name, len(p.rooms), len(p.hears))
+					_ = d
+				}
+				n.mu.Unlock()
+			}
 			r.t.Fatalf("%s: waited in vain until %s", r.NodeID(), what)
 		}
 	}
@@ -253,7 +266,7 @@ func allConnected(nodes ...*rig) {
 		r.until("all are connected", func() bool {
 			v := r.inner().view.Load()
 			return len(v.member) >= len(nodes) && len(v.connected) == len(nodes)-1
-		})
+		}, nodes...)
 	}
 }
 

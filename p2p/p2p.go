@@ -39,6 +39,7 @@ const (
 	maxRemembered    = 2048 // devices whose shared rooms and signed addresses are kept
 	stopGrace        = 700 * time.Millisecond
 	recordsEvery     = 100 * time.Millisecond // signed addresses are passed on at most this often
+	recordsAgain     = 2 * time.Second        // and again to who does not hear their owner
 	eventQueue       = 256                    // identifications not yet looked at
 	lostStreamRedial = 50 * time.Millisecond  // or 2 round trips: the one redial before a peer is down
 )
@@ -168,6 +169,7 @@ type Network struct {
 	shares   map[ordering.DeviceKey][]ordering.RoomID
 	records  map[ordering.DeviceKey]addrRecord
 	untold   bool // records or shares changed since the last spreading
+	spread   time.Time
 	diskOK   bool
 	draining bool
 }
@@ -251,11 +253,14 @@ func (n *Network) Run(ctx context.Context) error {
 		}
 	}
 	tick := time.NewTicker(recordsEvery)
+	again := time.NewTicker(recordsAgain)
+	defer again.Stop()
 	for ctx.Err() == nil {
 		n.keepWanted()
 		select {
 		case <-ctx.Done():
 		case <-n.kick:
+		case <-again.C:
 		}
 		n.spreadRecords()
 		select { // several changes at once are one round

@@ -830,6 +830,24 @@ func TestAddressesArePassedOnOnlyInsideARoom(t *testing.T) {
 	c.await(t, "up", a.Self())
 }
 
+func TestAnAddressToldTooEarlyIsToldAgain(t *testing.T) {
+	a, b, c := start(t, 1), start(t, 2), start(t, 3)
+	befriend(a, b)
+	a.await(t, "up", b.Self())
+	b.await(t, "up", a.Self())
+	befriend(b, c)
+	b.await(t, "up", c.Self())
+	b.Members([]ordering.DeviceKey{a.Self(), c.Self()})
+	b.Share(a.Self(), []ordering.RoomID{{1}})
+	b.Share(c.Self(), []ordering.RoomID{{1}})
+	b.spreadRecords()
+	b.Send(c.Self(), testRoom, &ordering.Digest{}) // comes after what was spread
+	c.await(t, "message", b.Self())
+	// Only now does c hear that a is a member.
+	c.Members([]ordering.DeviceKey{a.Self(), b.Self()})
+	c.await(t, "up", a.Self())
+}
+
 func TestDHTBringsMembersTogether(t *testing.T) {
 	boot := start(t, 1, func(c *Config) { c.NoDHT, c.Bootstrap = false, true })
 	dht := func(c *Config) { c.NoDHT, c.BootstrapAddrs = false, boot.Addrs() }

@@ -1,6 +1,9 @@
 package p2p
 
 import (
+	"slices"
+	"time"
+
 	"github.com/libp2p/go-libp2p/core/record"
 
 	"tertulia/ordering"
@@ -65,10 +68,11 @@ func (n *Network) learnAll(from *link, envelopes [][]byte) {
 func (n *Network) spreadRecords() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.untold {
+	if now := time.Now(); n.untold || now.Sub(n.spread) >= recordsAgain {
+		n.untold, n.spread = false, now
+	} else {
 		return
 	}
-	n.untold = false
 	if e := discovery.Own(n.host); e != nil {
 		if seq, b, err := discovery.Packed(e); err == nil && len(b) <= wire.MaxPeerRecord {
 			n.records[n.self] = addrRecord{seq, b}
@@ -97,8 +101,18 @@ func (n *Network) spreadRecords() {
 	}
 }
 
-// tellRecords queues those of the records that the peer was not sent yet.
+// telling is what a peer was sent of another's signed addresses.
+type telling struct {
+	seq uint64
+	at  time.Time
+}
+
+// tellRecords queues those of the records that the peer was not sent yet. A
+// peer that could not use an address, because it had not heard yet that its owner
+// is a member, dropped it: so it is sent again while the peer does not hear the
+// owner.
 func (s *session) tellRecords(due map[ordering.DeviceKey]addrRecord) {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, size := &wire.PeerRecords{}, 0
@@ -109,10 +123,10 @@ func (s *session) tellRecords(due map[ordering.DeviceKey]addrRecord) {
 		f, size = &wire.PeerRecords{}, 0
 	}
 	for d, r := range due {
-		if s.told[d] >= r.seq {
+		if t := s.told[d]; t.seq >= r.seq && (now.Sub(t.at) < recordsAgain || slices.Contains(s.hears, d)) {
 			continue
 		}
-		s.told[d] = r.seq
+		s.told[d] = telling{r.seq, now}
 		if len(f.Envelopes) == wire.MaxPeerRecords || size+len(r.envelope) > recordBytes {
 			flush()
 		}

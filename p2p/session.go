@@ -53,7 +53,7 @@ type session struct {
 	diskOK    bool
 	draining  bool
 	hears     []ordering.DeviceKey
-	told      map[ordering.DeviceKey]uint64 // seq of the signed addresses sent
+	told      map[ordering.DeviceKey]telling // the signed addresses sent
 
 	shared map[ordering.RoomID]bool // the reader's: what the Handler was told last; nil: nothing
 }
@@ -62,7 +62,7 @@ func (n *Network) newSession(l *link, stream network.Stream, opened bool) *sessi
 	s := &session{
 		n: n, link: l, stream: stream, opened: opened, out: newOutbox(),
 		up: make(chan struct{}), ended: make(chan struct{}), look: make(chan struct{}, 1),
-		detector: election.NewDetector(time.Now()), diskOK: true, told: map[ordering.DeviceKey]uint64{},
+		detector: election.NewDetector(time.Now()), diskOK: true, told: map[ordering.DeviceKey]telling{},
 	}
 	// Not a child of Network.ctx: a session outlives it by its goodbye.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
