@@ -176,7 +176,7 @@ func TestLeavingARoomThatIsBeingJoinedEndsIt(t *testing.T) {
 	if rooms := must(b.Rooms(t.Context()))(t); len(rooms) != 0 {
 		t.Errorf("listed again %+v", rooms)
 	}
-	a = a.again()
+	a.again()
 	if again := must(b.JoinRoom(t.Context(), link))(t); again.State != chat.Joining {
 		t.Errorf("again %+v", again)
 	}

@@ -142,7 +142,7 @@ func (s *session) read() error {
 			refusals++
 			s.n.refuse(s.link.device, err)
 			continue
-		case err != nil:
+		default:
 			s.n.refuse(s.link.device, err)
 			return err
 		}
