@@ -136,6 +136,18 @@ func (f *clientFlags) open() (*client.Client, error) {
 	return client.Local(f.data)
 }
 
+// asking is an action that talks to a node.
+func (p program) asking(f *clientFlags, do func(context.Context, *client.Client, []string) error) func(*cobra.Command, []string) error {
+	return p.action(func(ctx context.Context, args []string) error {
+		c, err := f.open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return do(ctx, c, args)
+	})
+}
+
 func defaultData() string { return filepath.Join(xdg.DataHome, "tertulia") }
 
 // defaultUsername is the name of the operating system's user.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tertulia/chat"
+	"tertulia/client"
 	"tertulia/client/terminal"
 )
 
@@ -22,12 +23,7 @@ func (p program) roomsCommand() *cobra.Command {
 		Use:   "rooms",
 		Short: "List, create, join and leave rooms",
 		Args:  cobra.NoArgs,
-		RunE: p.action(func(ctx context.Context, _ []string) error {
-			c, err := flags.open()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: p.asking(&flags, func(ctx context.Context, c *client.Client, _ []string) error {
 			rooms, err := c.Rooms(ctx)
 			if err != nil {
 				return err
@@ -137,12 +133,7 @@ func (p program) roomLeaveCommand() *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{Use: "leave NAME", Short: "Leave a room for good", Args: cobra.ExactArgs(1)}
 	flags.add(cmd)
-	cmd.RunE = p.action(func(ctx context.Context, args []string) error {
-		c, err := flags.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
+	cmd.RunE = p.asking(&flags, func(ctx context.Context, c *client.Client, args []string) error {
 		return c.LeaveRoom(ctx, args[0])
 	})
 	return cmd
@@ -185,15 +176,10 @@ func (p program) membersCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "members [ROOM]", Short: "List who may write in a room, with fingerprints", Args: cobra.MaximumNArgs(1)}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&room, "room", chat.DefaultRoom, "`NAME`, id or unique beginning of an id")
-	cmd.RunE = p.action(func(ctx context.Context, args []string) error {
+	cmd.RunE = p.asking(&flags, func(ctx context.Context, c *client.Client, args []string) error {
 		if len(args) == 1 {
 			room = args[0]
 		}
-		c, err := flags.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
 		members, err := c.Members(ctx, room)
 		if err != nil {
 			return err
@@ -219,12 +205,7 @@ func (p program) memberRemoveCommand() *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{Use: "remove ROOM NODE", Short: "End a device's membership, for good", Args: cobra.ExactArgs(2)}
 	flags.add(cmd)
-	cmd.RunE = p.action(func(ctx context.Context, args []string) error {
-		c, err := flags.open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
+	cmd.RunE = p.asking(&flags, func(ctx context.Context, c *client.Client, args []string) error {
 		return c.RemoveMember(ctx, args[0], args[1])
 	})
 	return cmd

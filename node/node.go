@@ -115,6 +115,7 @@ func Open(cfg Config) (*Node, error) {
 		peers:    make(map[ordering.DeviceKey]peer),
 		clients:  make(map[string]ed25519.PrivateKey),
 		joined:   make(map[joinedKey]bool),
+		watchers: watchers{changes: make(map[chan struct{}]struct{}), events: make(map[chan chat.Event]struct{})},
 	}
 	// A first start writes, so the committer runs from now on.
 	diskCtx, stop := context.WithCancel(ctx)

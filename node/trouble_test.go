@@ -146,6 +146,7 @@ func TestARoomHasOneGoroutine(t *testing.T) {
 	t.Parallel()
 	a := start(t, loopback(t, "n1"))
 	a.create(lobby)
+	inRoom(a, func(*room) bool { return true }) // it runs
 	a.startRoom(a.inner())
 	if n := len(a.runRooms); n != 0 {
 		t.Errorf("started %d times more", n)

@@ -21,49 +21,30 @@ type watchers struct {
 // Changes returns a channel with one place: something in View or in a page
 // changed since it was last read. It is closed when ctx or the node ends.
 func (n *Node) Changes(ctx context.Context) <-chan struct{} {
-	c := make(chan struct{}, 1)
-	w := &n.watchers
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		close(c)
-		return c
-	}
-	if w.changes == nil {
-		w.changes = make(map[chan struct{}]struct{})
-	}
-	w.changes[c] = struct{}{}
-	context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if _, ok := w.changes[c]; ok {
-			delete(w.changes, c)
-			close(c)
-		}
-	})
-	return c
+	return watch(ctx, &n.watchers, n.watchers.changes, 1)
 }
 
 // Events returns what happens at this node from now on. A reader more than
 // eventsKept behind loses the oldest. It is closed when ctx or the node ends.
 func (n *Node) Events(ctx context.Context) <-chan chat.Event {
-	c := make(chan chat.Event, eventsKept)
-	w := &n.watchers
+	return watch(ctx, &n.watchers, n.watchers.events, eventsKept)
+}
+
+// watch adds a channel to a set of w until ctx ends.
+func watch[T any](ctx context.Context, w *watchers, set map[chan T]struct{}, places int) <-chan T {
+	c := make(chan T, places)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		close(c)
 		return c
 	}
-	if w.events == nil {
-		w.events = make(map[chan chat.Event]struct{})
-	}
-	w.events[c] = struct{}{}
+	set[c] = struct{}{}
 	context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if _, ok := w.events[c]; ok {
-			delete(w.events, c)
+		if _, ok := set[c]; ok {
+			delete(set, c)
 			close(c)
 		}
 	})
