@@ -100,7 +100,8 @@ func (w *window) open(args ...string) {
 		t.Fatal(err)
 	}
 	w.cmd = exec.Command(built(t, "E2E_DESKTOP"), append([]string{"--data", w.dir, "--node-id", w.name, "--listen", w.addr, "--no-mdns", "--no-dht"}, args...)...)
-	w.cmd.Env = append(cleanEnv(), "DISPLAY="+w.display, "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "XDG_CACHE_HOME="+home, "XDG_RUNTIME_DIR="+home)
+	w.cmd.Env = append(cleanEnv(), "DISPLAY="+w.display, "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "XDG_CACHE_HOME="+home, "XDG_RUNTIME_DIR="+home,
+		"DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent") // or a bus of its own would be started, and stay
 	w.log.Reset()
 	w.cmd.Stdout, w.cmd.Stderr = &w.log, &w.log
 	if err := w.cmd.Start(); err != nil {

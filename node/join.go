@@ -108,7 +108,7 @@ func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
 	if len(l.Peers) == 0 {
 		return chat.Room{}, chat.Errorf(chat.CodeInvalid, "This invite names nobody to ask.").WithHint("Ask for a new one from a node that is on the network.")
 	}
-	meta := storage.Room{ID: l.Room, Name: l.Name, State: string(chat.Joining), Invite: l.String(), Mode: ordering.Lamport}
+	meta := storage.Room{ID: l.Room, Name: roomName(l.Name, l.Room), State: string(chat.Joining), Invite: l.String(), Mode: ordering.Lamport}
 	if r := n.room(l.Room); r != nil { // left or failed before, or asking with another invite
 		asking := false
 		saved, err := ask(ctx, r, func() error {
@@ -274,7 +274,7 @@ func (r *room) admitted(ctx context.Context, reply wire.JoinReply, via ordering.
 			return nil
 		}
 		m := r.meta
-		m.Name, m.Mode, m.Via, m.Target, m.Reason = g.Name, g.Mode, via, reply.Heads, ""
+		m.Name, m.Mode, m.Via, m.Target, m.Reason = roomName(g.Name, r.id), g.Mode, via, reply.Heads, ""
 		w := &storage.Write{Room: r.id, Meta: &m}
 		for _, k := range reply.Keys {
 			if roomKey(k.Key).id() == k.ID {

@@ -29,6 +29,15 @@ func cleanName(what, name string) (string, error) {
 	return name, nil
 }
 
+// roomName is a room's name as others gave it, or the beginning of its id where
+// that cannot be shown.
+func roomName(name string, id ordering.RoomID) string {
+	if clean, err := cleanName("The room's name", name); err == nil {
+		return clean
+	}
+	return id.String()[:12]
+}
+
 func invisible(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tertulia/chat"
+	"tertulia/ordering"
 )
 
 func TestTheStateOfThingsIsSaidInWords(t *testing.T) {
@@ -112,5 +113,14 @@ func TestRepliesAndPagesPointAtMessages(t *testing.T) {
 		q.Room = lobby
 		_, err := a.Page(t.Context(), q)
 		wantCode(t, err, chat.CodeInvalid)
+	}
+}
+
+func TestARoomWhoseNameCannotBeShownHasItsID(t *testing.T) {
+	id := ordering.RoomID{0xab}
+	for name, want := range map[string]string{"Círculo": "Círculo", "\u202eevil": "ab0000000000", "a\nb": "ab0000000000", "": "ab0000000000"} {
+		if got := roomName(name, id); got != want {
+			t.Errorf("%q is shown as %q", name, got)
+		}
 	}
 }
