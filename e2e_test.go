@@ -508,3 +508,19 @@ func copyFile(t *testing.T, from, to string, mode os.FileMode) {
 		t.Fatal(err)
 	}
 }
+
+func TestWithoutADisplayTheWindowIsRefusedInASentence(t *testing.T) {
+	for variable, status := range map[string]int{"E2E_DESKTOP": 1, "E2E_HEADLESS": 2} {
+		dir := filepath.Join(t.TempDir(), "data")
+		cmd := exec.Command(built(t, variable), "--data", dir)
+		cmd.Env = append(cleanEnv(), "DISPLAY=")
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != status || strings.Count(string(out), "\n") != 2 || !strings.Contains(string(out), "hint: ") {
+			t.Errorf("%s: %v: %s", variable, err, out)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s made a data directory", variable)
+		}
+	}
+}

@@ -22,8 +22,8 @@ const buildKind = "desktop"
 // openWindow shows the window of n until it is closed or ctx ends, then
 // returns nil. It must be called on the main goroutine.
 func openWindow(ctx context.Context, n *node.Node) error {
-	if !haveDisplay() {
-		return chat.Errorf(chat.CodeInvalid, "There is no display to open a window on.").WithHint("Use --headless.")
+	if cache, err := os.UserCacheDir(); err == nil {
+		os.MkdirAll(cache, 0o700) //nolint:errcheck // the toolkit complains in its log and goes on
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -51,8 +51,11 @@ func openWindow(ctx context.Context, n *node.Node) error {
 	return runErr
 }
 
-// haveDisplay is false where the toolkit could only panic.
-func haveDisplay() bool {
-	return runtime.GOOS == "windows" || runtime.GOOS == "darwin" ||
-		os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
+// mayOpenWindow tells early why there can be no window; the toolkit would panic.
+func mayOpenWindow() error {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" || os.Getenv("DISPLAY") != "" {
+		return nil
+	}
+	return chat.Errorf(chat.CodeUnreachable, "There is no X11 display to open a window on.").
+		WithHint("Use --headless, or start it from a desktop (with Wayland, XWayland gives the display).")
 }

@@ -84,6 +84,11 @@ func (p program) runNode(ctx context.Context, f nodeFlags) error {
 	if err != nil {
 		return err
 	}
+	if !f.headless {
+		if err := mayOpenWindow(); err != nil {
+			return err
+		}
+	}
 	n, err := node.Open(cfg)
 	if err != nil {
 		return err

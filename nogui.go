@@ -12,8 +12,10 @@ import (
 // buildKind tells the two builds of the program apart.
 const buildKind = "headless"
 
-// openWindow refuses: this build has no window.
-func openWindow(context.Context, *node.Node) error {
+// mayOpenWindow refuses: this build has no window.
+func mayOpenWindow() error {
 	return chat.Errorf(chat.CodeLater, "This build has no window.").
 		WithHint("Use the desktop build (bin/tertulia), or start with --headless.")
 }
+
+func openWindow(context.Context, *node.Node) error { return mayOpenWindow() }
