@@ -135,8 +135,8 @@ var darkPalette = palette{
 
 // avatarColors tell authors apart; white text is readable on all of them.
 var avatarColors = [...]color.NRGBA{
-	rgb(0xc0563b), rgb(0x2f7d6b), rgb(0x3b74b8), rgb(0x8a5bb5),
-	rgb(0xb3791f), rgb(0xb4517f), rgb(0x5d7a2e), rgb(0x4f6a86),
+	rgb(0xb85036), rgb(0x2f7d6b), rgb(0x3b74b8), rgb(0x8a5bb5),
+	rgb(0x9a6510), rgb(0xb4517f), rgb(0x5d7a2e), rgb(0x4f6a86),
 }
 
 var onAvatar = rgb(0xffffff)
@@ -197,7 +197,7 @@ func authorColor(id string) color.NRGBA {
 	if red, _, _, _ := theme.Color(colorBubble).RGBA(); red > 0x8000 {
 		return c
 	}
-	lift := func(v uint8) uint8 { return v + (255-v)*2/5 }
+	lift := func(v uint8) uint8 { return v + uint8((255-int(v))*2/5) }
 	return color.NRGBA{R: lift(c.R), G: lift(c.G), B: lift(c.B), A: 255}
 }
 

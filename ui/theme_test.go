@@ -1,0 +1,64 @@
+package ui
+
+import (
+	"image/color"
+	"math"
+	"testing"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/theme"
+)
+
+// luminance and contrast are those of WCAG 2.1.
+func luminance(c color.Color) float64 {
+	r, g, b, _ := c.RGBA()
+	linear := func(v uint32) float64 {
+		x := float64(v) / 0xffff
+		if x <= 0.03928 {
+			return x / 12.92
+		}
+		return math.Pow((x+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(r) + 0.7152*linear(g) + 0.0722*linear(b)
+}
+
+func contrast(a, b color.Color) float64 {
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+// variant is the program's theme, always light or always dark.
+type variant struct {
+	fyne.Theme
+	is fyne.ThemeVariant
+}
+
+func (v variant) Color(name fyne.ThemeColorName, _ fyne.ThemeVariant) color.Color {
+	return v.Theme.Color(name, v.is)
+}
+
+func TestNamesAreReadableInLightAndDark(t *testing.T) {
+	const enough = 4.5 // WCAG AA for text
+	app := test.NewTempApp(t)
+	for name, is := range map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark} {
+		app.Settings().SetTheme(variant{NewTheme(), is})
+		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"} {
+			if c := contrast(authorColor(id), theme.Color(colorBubble)); c < enough {
+				t.Errorf("%s: the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
+			}
+		}
+		for _, text := range []fyne.ThemeColorName{colorText, colorTentative} {
+			for _, ground := range []fyne.ThemeColorName{colorBubble, colorBubbleMine} {
+				if c := contrast(theme.Color(text), theme.Color(ground)); c < enough {
+					t.Errorf("%s: %s on %s has a contrast of %.1f", name, text, ground, c)
+				}
+			}
+		}
+	}
+	for _, c := range avatarColors {
+		if r := contrast(c, onAvatar); r < enough {
+			t.Errorf("initials on %v have a contrast of %.1f", c, r)
+		}
+	}
+}
