@@ -367,10 +367,7 @@ func TestAMembersForgeriesAreRefusedAndCounted(t *testing.T) {
 		ordering.WrongTime:    ordering.SignRun(b.id.key, ordering.Seal(wrongTime)).Run(),
 	} {
 		(*handler)(a.Node).Message(b.device(), a.inner().id, &ordering.Push{Run: run})
-		inRoom(a, func(*room) bool { return true })
-		if n := must(a.Status(t.Context()))(t).Refused[string(want)]; n != 1 {
-			t.Errorf("%s: counted %d", want, n)
-		}
+		counted(t, string(want), func() bool { return must(a.Status(t.Context()))(t).Refused[string(want)] == 1 })
 	}
 	if after := a.inner().view.Load().entries; after != before {
 		t.Errorf("%d entries became %d", before, after)
@@ -378,6 +375,16 @@ func TestAMembersForgeriesAreRefusedAndCounted(t *testing.T) {
 	if !bytes.Equal(good.Bytes()[:3], unsigned.Bytes()[:3]) {
 		t.Error("the forgery is not of the run's shape")
 	}
+
+	// One that waited for its past is counted when that comes.
+	early := next
+	early.Seq, early.Prev, early.TS, early.Deps = next.Seq+1, good.Last().Hash(), next.TS+1000, nil
+	for _, run := range []ordering.Run{ordering.SignRun(b.id.key, ordering.Seal(early)).Run(), good} {
+		(*handler)(a.Node).Message(b.device(), a.inner().id, &ordering.Push{Run: run})
+	}
+	counted(t, "the one that waited", func() bool {
+		return must(a.Status(t.Context()))(t).Refused[string(ordering.WrongTime)] == 2
+	})
 	a.say("goes on")
 	sameLists(1, a, b)
 }

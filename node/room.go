@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -65,8 +66,8 @@ type roomView struct {
 	member    map[ordering.DeviceKey]bool
 	connected []ordering.DeviceKey
 	entries   uint64
-	clock     uint64
 	parked    int
+	refused   map[ordering.Reason]uint64 // by the graph, since the room was loaded
 	self      bool // this device may write
 }
 
@@ -411,7 +412,7 @@ func (r *room) mend() bool {
 func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
-	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), clock: g.Clock(), parked: g.Parked(), self: g.IsMember(r.n.id.origin.Device)}
+	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device)}
 	if old != nil && r.census == g.MembersVersion() {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)
@@ -464,6 +465,9 @@ func (r *room) mayShare(d ordering.DeviceKey) bool {
 // off the room's goroutine.
 func (r *room) verify(run ordering.Run) (ordering.Verified, error) {
 	v, err := ordering.VerifyRun(run)
+	if ref, ok := errors.AsType[*ordering.Refusal](err); ok {
+		r.n.count(ref.Reason) // the graph counts what it refuses itself
+	}
 	if err != nil {
 		return v, err
 	}
@@ -486,13 +490,10 @@ func (r *room) received(from ordering.DeviceKey, v ordering.Verified) {
 	})
 }
 
-// refused counts why a run was not taken. A duplicate is no news.
+// refused logs why a run was not taken. A duplicate is no news.
 func (r *room) refused(err error) {
-	if ref, ok := errors.AsType[*ordering.Refusal](err); ok {
-		r.n.count(ref.Reason)
-		if ref.Reason != ordering.Duplicate {
-			r.log.Debug("refused", "entry", ref.ID.String(), "reason", string(ref.Reason))
-		}
+	if ref, ok := errors.AsType[*ordering.Refusal](err); ok && ref.Reason != ordering.Duplicate {
+		r.log.Debug("refused", "entry", ref.ID.String(), "reason", string(ref.Reason))
 	}
 }
 

@@ -595,7 +595,11 @@ func (n *Node) Status(ctx context.Context) (chat.Status, error) {
 		}
 	}
 	for _, r := range n.rooms.Load().list {
-		if r.view.Load().meta.State == stateLeft {
+		v := r.view.Load()
+		for reason, c := range v.refused {
+			s.Refused[string(reason)] += c
+		}
+		if v.meta.State == stateLeft {
 			continue
 		}
 		rs, err := n.roomStatus(ctx, r)

@@ -38,17 +38,6 @@ type RoomID Hash
 // String returns 64 hex digits.
 func (r RoomID) String() string { return hex.EncodeToString(r[:]) }
 
-// ParseRoomID reads what String wrote.
-func ParseRoomID(s string) (RoomID, error) {
-	var r RoomID
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(r) {
-		return r, errors.New("ordering: a room id is 64 hex digits")
-	}
-	copy(r[:], b)
-	return r, nil
-}
-
 // DeviceKey is the Ed25519 public key of a device; it is also the device's
 // identity on the network. Membership belongs to a device.
 type DeviceKey [DeviceSize]byte

@@ -476,15 +476,6 @@ func PeerIDOf(d ordering.DeviceKey) string {
 	return id.String()
 }
 
-// DeviceOf reads what PeerIDOf wrote.
-func DeviceOf(peerID string) (ordering.DeviceKey, error) {
-	id, err := peer.Decode(peerID)
-	if err != nil {
-		return ordering.DeviceKey{}, fmt.Errorf("p2p: read a peer id: %w", err)
-	}
-	return deviceOf(id)
-}
-
 func idOf(d ordering.DeviceKey) (peer.ID, error) {
 	k, err := crypto.UnmarshalEd25519PublicKey(d[:])
 	if err != nil {
