@@ -83,18 +83,6 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-s.wake:
 			s.commitWaiting()
-			continue
-		default:
-		}
-		if s.w.sweeping {
-			s.sweep()
-			if ctx.Err() == nil {
-				continue
-			}
-		}
-		select {
-		case <-s.wake:
-			s.commitWaiting()
 		case <-ctx.Done():
 			s.refuseMore()
 			s.commitWaiting()
@@ -200,12 +188,4 @@ func (s *Store) takeGroup() []*job {
 	group := s.waiting[:n:n]
 	s.waiting = s.waiting[n:]
 	return group
-}
-
-// sweep removes a slice of the deleted rooms. When the disk refuses, the rest
-// waits for the next start.
-func (s *Store) sweep() {
-	if err := s.w.sweep(context.Background()); err != nil {
-		s.w.sweeping = false
-	}
 }

@@ -95,52 +95,6 @@ func TestAnEntryIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestADeletedRoomIsGoneAndItsRowsFollow(t *testing.T) {
-	dir := t.TempDir()
-	s, err := Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := run(t, s)
-	room, other := testRoom(1), testRoom(2)
-	a, b := newAuthor(1, room), newAuthor(2, other)
-	var all []Entry
-	for ts := uint64(1); ts <= sweepEntries+10; ts++ {
-		all = append(all, a.say(ts, "word"))
-	}
-	meta := &Room{ID: room}
-	if err := s.Commit(t.Context(), &Write{Room: room, Meta: meta, Entries: all, Keys: []RoomKey{{}}}); err != nil {
-		t.Fatal(err)
-	}
-	commit(t, s, other, b.say(1, "word"))
-	if err := s.DeleteRoom(t.Context(), room); err != nil {
-		t.Fatal(err)
-	}
-	if rooms, err := s.Rooms(t.Context()); err != nil || len(rooms) != 0 {
-		t.Errorf("rooms: %v, %v", rooms, err)
-	}
-	hits, err := s.Search(t.Context(), nil, "word", 10)
-	if err != nil || len(hits) != 1 || hits[0].Room != other {
-		t.Errorf("search: %v, %v", hits, err)
-	}
-	stop()
-	for s.w.sweeping { // what the end of Run left
-		s.sweep()
-	}
-	var left int
-	err = s.conn.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM entries)
-		+ (SELECT count(*) FROM words WHERE words MATCH 'word') + (SELECT count(*) FROM room_keys) + (SELECT count(*) FROM rooms)`).Scan(&left)
-	if err != nil || left != 3 {
-		t.Errorf("%d rows left, %v; want the other room's 3", left, err)
-	}
-	if _, err := s.conn.ExecContext(t.Context(), `INSERT INTO words (words, rank) VALUES ('integrity-check', 1)`); err != nil {
-		t.Errorf("full-text index: %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAFullDatabaseFailsVisiblyAndRecovers(t *testing.T) {
 	s, err := Open(t.TempDir())
 	if err != nil {

@@ -13,9 +13,6 @@ import (
 	"tertulia/ordering"
 )
 
-// sweepEntries is how many entries of a deleted room one transaction removes.
-const sweepEntries = 1000
-
 // writer holds the writing connection's statements and what it remembers of the
 // database. It belongs to Run's goroutine.
 type writer struct {
@@ -39,7 +36,6 @@ type writer struct {
 	rooms     map[ordering.RoomID]int64
 	origins   map[ordering.Origin]int64
 	previewed map[int64]bool // rooms that have previews; nil = not known
-	sweeping  bool           // there are deleted rooms
 
 	previews atomic.Bool // there may be previews; for readers, who see it before them
 }
@@ -100,10 +96,6 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		}
 		*p.stmt = st
 		t.all = append(t.all, st)
-	}
-	err := conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM rooms WHERE id IS NULL)`).Scan(&t.sweeping)
-	if err != nil {
-		return fmt.Errorf("storage: look for deleted rooms: %w", err)
 	}
 	return t.lookForPreviews(ctx)
 }
@@ -595,71 +587,4 @@ func encodeID(id ordering.EntryID) []byte {
 // decodeID reads idSize bytes.
 func decodeID(b []byte) ordering.EntryID {
 	return ordering.EntryID{Origin: decodeOrigin(b), Seq: binary.BigEndian.Uint64(b[ordering.OriginSize:])}
-}
-
-// DeleteRoom makes the room and all that was kept of it disappear at once; its
-// rows are removed in the background, after a restart too.
-func (s *Store) DeleteRoom(ctx context.Context, id ordering.RoomID) error {
-	return s.do(ctx, 0, func(ctx context.Context, t *writer) error {
-		_, err := t.conn.ExecContext(ctx, `UPDATE rooms SET id = NULL, listed = 0, name = '', invite = '' WHERE id = ?`, id[:])
-		if err != nil {
-			return fmt.Errorf("storage: delete room %s: %w", id, err)
-		}
-		t.forget()
-		t.sweeping = true
-		return nil
-	})
-}
-
-// sweep removes up to sweepEntries entries of a deleted room, or what else is
-// left of it; without one it ends the sweeping.
-func (t *writer) sweep(ctx context.Context) error {
-	if _, err := t.begin.ExecContext(ctx); err != nil {
-		return fmt.Errorf("storage: begin: %w", err)
-	}
-	err := t.sweepOne(ctx)
-	if err == nil {
-		_, err = t.end.ExecContext(ctx)
-	}
-	if err != nil {
-		_, _ = t.undo.ExecContext(ctx) // may have been done by SQLite
-		return fmt.Errorf("storage: remove deleted rooms: %w", err)
-	}
-	return nil
-}
-
-func (t *writer) sweepOne(ctx context.Context) error {
-	var room int64
-	err := t.conn.QueryRowContext(ctx, `SELECT num FROM rooms WHERE id IS NULL LIMIT 1`).Scan(&room)
-	if errors.Is(err, sql.ErrNoRows) {
-		t.sweeping = false
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var last sql.NullInt64
-	err = t.conn.QueryRowContext(ctx, `SELECT max(num) FROM (SELECT num FROM entries WHERE room = ? ORDER BY num LIMIT ?)`,
-		room, sweepEntries).Scan(&last)
-	if err != nil {
-		return err
-	}
-	steps := []string{
-		`DELETE FROM previews WHERE room = ?1 AND ?2 IS NULL`,
-		`DELETE FROM room_keys WHERE room = ?1 AND ?2 IS NULL`,
-		`DELETE FROM rooms WHERE num = ?1 AND ?2 IS NULL`,
-	}
-	if last.Valid {
-		steps = []string{
-			`INSERT INTO words (words, rowid, text) SELECT 'delete', num, text FROM entries
-				WHERE room = ?1 AND num <= ?2 AND text <> ''`,
-			`DELETE FROM entries WHERE room = ?1 AND num <= ?2`,
-		}
-	}
-	for _, step := range steps {
-		if _, err := t.conn.ExecContext(ctx, step, room, last); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -2,7 +2,7 @@
 
 CREATE TABLE rooms (
   num     INTEGER PRIMARY KEY,
-  id      BLOB UNIQUE,                 -- NULL: deleted, its rows are being removed
+  id      BLOB NOT NULL UNIQUE,
   listed  INTEGER NOT NULL DEFAULT 0,  -- 0: only entries or keys have named it
   total   INTEGER NOT NULL DEFAULT 0,  -- lines that are no repeats
   name    TEXT NOT NULL DEFAULT '',
