@@ -68,7 +68,7 @@ type roomView struct {
 	entries   uint64
 	parked    int
 	refused   map[ordering.Reason]uint64 // by the graph, since the room was loaded
-	self      bool // this device may write
+	self      bool                       // this device may write
 }
 
 func newRoom(n *Node, meta storage.Room) *room {
