@@ -12,7 +12,7 @@ import (
 )
 
 // defaultWait is how long `chat` waits for a room that is being joined, and at
-// the end of its input for what is unsent.
+// the end of its input for what is unsent or, with --until final, not final.
 const defaultWait = 10 * time.Second
 
 func (p program) chatCommand() *cobra.Command {
@@ -29,15 +29,15 @@ func (p program) chatCommand() *cobra.Command {
 	flags.add(cmd)
 	cmd.Flags().StringVar(&cfg.Room, "room", chat.DefaultRoom, "`NAME`, id or unique beginning of an id")
 	cmd.Flags().StringVar(&cfg.Username, "username", defaultUsername(), "the `NAME` to talk under")
-	cmd.Flags().DurationVar(&cfg.Wait, "wait", defaultWait, "`TIME` to wait for the room, and at the end for what is unsent")
-	cmd.Flags().StringVar(&until, "until", "sent", "what every line waits for at the end: sent")
+	cmd.Flags().DurationVar(&cfg.Wait, "wait", defaultWait, "`TIME` to wait for the room, and at the end for what is unsent or not final")
+	cmd.Flags().StringVar(&until, "until", "sent", "what every line waits for at the end: sent or final")
 	cmd.Flags().BoolVar(&cfg.Follow, "follow", false, "go on listening after the end of stdin")
 	cmd.Flags().Uint64Var(&cfg.From, "from", 0, "first show the final messages from this `INDEX` on")
 	cmd.RunE = p.action(func(ctx context.Context, _ []string) error {
 		switch until {
 		case "sent":
 		case "final":
-			return chat.Errorf(chat.CodeLater, "`--until final` comes with a later version.")
+			cfg.UntilFinal = true
 		default:
 			return chat.Errorf(chat.CodeInvalid, "--until is `sent` or `final`, not `%s`.", until)
 		}

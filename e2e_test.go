@@ -47,6 +47,10 @@ type line struct {
 	Text     string `json:"text"`
 	ClientID string `json:"client_id"`
 	Message  string `json:"message"`
+	Index    uint64 `json:"index"`
+	Hash     string `json:"order_hash"`
+	Leader   string `json:"leader_id"`
+	Late     bool   `json:"late"`
 }
 
 // process is a running program whose stdout is JSON lines.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tertulia/chat"
+	"tertulia/client/terminal"
 )
 
 func TestMain(m *testing.M) {
@@ -68,21 +69,23 @@ func settled(t *testing.T, file string, env map[string]string, args ...string) (
 }
 
 func TestAFlagBeatsTheEnvironmentWhichBeatsTheFile(t *testing.T) {
-	file := "node-id = \"file\"\nport = 1\npriority = 1\nno-mdns = true\nlisten = [\"/ip4/a\", \"/ip4/b\"]\njoin = \"x\"\n"
-	env := map[string]string{"TERTULIA_NODE_ID": "env", "TERTULIA_PORT": "2", "TERTULIA_LOG": "", "TERTULIA_JOIN": "y,z"}
+	file := "node-id = \"file\"\nport = 1\npriority = 1\nleader-hold = \"3s\"\nno-mdns = true\nlisten = [\"/ip4/a\", \"/ip4/b\"]\njoin = \"x\"\n"
+	env := map[string]string{"TERTULIA_NODE_ID": "env", "TERTULIA_PORT": "2", "TERTULIA_LOG": "", "TERTULIA_JOIN": "y,z", "TERTULIA_LEADER_STABILITY": "2s"}
 	flags, err := settled(t, file, env, "--node-id", "flag")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"node-id":  "flag",
-		"port":     "2",
-		"priority": "1",
-		"no-mdns":  "true",
-		"no-dht":   "false",
-		"log":      "info",
-		"listen":   "[/ip4/a,/ip4/b]",
-		"join":     "[y,z]",
+		"node-id":          "flag",
+		"port":             "2",
+		"priority":         "1",
+		"leader-hold":      "3s",
+		"leader-stability": "2s",
+		"no-mdns":          "true",
+		"no-dht":           "false",
+		"log":              "info",
+		"listen":           "[/ip4/a,/ip4/b]",
+		"join":             "[y,z]",
 	} {
 		if got := flags.Lookup(name).Value.String(); got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
@@ -257,6 +260,54 @@ func TestStatusHasListsWhereThereIsNothing(t *testing.T) {
 	r := line.Rooms[0]
 	if line.Peers == nil || line.Addrs == nil || line.Refused == nil || r.View == nil || r.Voters == nil || r.WaitingFor == nil || r.Clocks == nil || r.Replicas == nil {
 		t.Errorf("null in %+v", line)
+	}
+}
+
+func TestStatusTellsOfTheFinalOrder(t *testing.T) {
+	s := chat.Status{Rooms: []chat.RoomStatus{{
+		Name: "lobby", ID: strings.Repeat("a", 64), Order: chat.Leader, State: chat.Joined, Epoch: 7, View: []string{"n1", "n2"},
+		Leader: "n2", Term: 4, Voters: []string{"n1", "n2", "n3"}, FinalIndex: 121, OrderHash: "7f3a00112233445566", Tentative: 12,
+		WaitingFor: []string{"n3"}, Replicas: []chat.Replica{{NodeID: "n1", FinalIndex: 121, OrderHash: "7f3a00112233445566"}, {NodeID: "n2", FinalIndex: 120, OrderHash: "7e3a00112233445566"}},
+	}}}
+	text := statusWords(s)
+	for _, want := range []string{
+		"lobby (aaaaaaaaaaaa), leader, joined: 121 final, 12 not yet\n", "waits for n3\n", "led by n2, term 4\n", "voters: n1, n2, n3\n",
+		"epoch 7, view: n1, n2\n", "n1: 121 final, order 7f3a00112233\n", "n2: 120 final, order 7e3a00112233\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	if strings.Contains(text, "ALARM") {
+		t.Errorf("an alarm without a cause: %s", text)
+	}
+	s.Rooms[0].Diverged, s.Rooms[0].Leader, s.Rooms[0].Replicas[1].Diverged = 100, "", true
+	text = statusWords(s)
+	for _, want := range []string{"ALARM: from message 100 on", "no leader, term 4\n", "order 7e3a00112233, ALARM"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
+	}
+	var b bytes.Buffer
+	if err := terminal.WriteJSON(&b, newStatusLine(s)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"term":4`, `"voters":["n1","n2","n3"]`, `"diverged":100`, `"waiting_for":["n3"]`, `"final_index":120,"order_hash":"7e3a00112233445566","diverged":true`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in %s", want, b.String())
+		}
+	}
+}
+
+func TestEventsHaveTheirShapes(t *testing.T) {
+	for want, e := range map[string]chat.Event{
+		`{"event":"leader","room":"lobby","room_id":"ab","term":4,"leader":"n3"}`:                           {Type: chat.EventLeader, Room: "lobby", RoomID: "ab", Term: 4, Leader: "n3"},
+		`{"event":"epoch","room":"lobby","room_id":"ab","epoch":7,"ordering":"lamport","view":["n1","n2"]}`: {Type: chat.EventEpoch, Room: "lobby", RoomID: "ab", Epoch: 7, Order: chat.Lamport, View: []string{"n1", "n2"}},
+	} {
+		var b bytes.Buffer
+		if err := terminal.WriteJSON(&b, eventLine(e)); err != nil || b.String() != want+"\n" {
+			t.Errorf("got %s %v, want %s", b.String(), err, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,8 @@ type nodeFlags struct {
 	listen    []string
 	bootstrap bool
 	ordering  string
+	stability time.Duration
+	hold      time.Duration
 	join      []string
 	noMDNS    bool
 	noDHT     bool
@@ -49,11 +52,13 @@ func (p program) nodeCommand() *cobra.Command {
 	flags.StringVar(&f.config, "config", "", "read settings from this TOML `FILE`")
 	flags.StringVar(&f.data, "data", defaultData(), "keep everything in this `DIR`")
 	flags.StringVar(&f.nodeID, "node-id", "", "the node's `NAME`, fixed at the first start; empty = the host's name")
-	flags.IntVar(&f.priority, "priority", 0, "rank in elections; higher leads")
+	flags.IntVar(&f.priority, "priority", 0, "rank in elections; the highest leads, and among equals the highest node id")
 	flags.IntVar(&f.port, "port", 0, "TCP and QUIC port; 0 = any free one")
 	flags.StringArrayVar(&f.listen, "listen", nil, "listen on this `MULTIADDR` instead of all interfaces; may be repeated")
 	flags.BoolVar(&f.bootstrap, "bootstrap", false, "serve as bootstrap and relay; create the room lobby when there is none")
 	flags.StringVar(&f.ordering, "ordering", string(chat.Lamport), "order of the lobby when it is created: lamport or leader")
+	flags.DurationVar(&f.stability, "leader-stability", 10*time.Second, "how long a member is up without a break before it may vote in rooms ordered by a leader")
+	flags.DurationVar(&f.hold, "leader-hold", 10*time.Second, "how long a member of higher rank is up before it takes over from the leader; doubles when it flaps")
 	flags.StringArrayVar(&f.join, "join", nil, "join by this `INVITE`, or by the one in @FILE; may be repeated")
 	flags.BoolVar(&f.noMDNS, "no-mdns", false, "do not look for peers on the local network")
 	flags.BoolVar(&f.noDHT, "no-dht", false, "do not look for peers in the distributed hash table")
@@ -104,6 +109,9 @@ func (p program) nodeConfig(f nodeFlags) (node.Config, error) {
 	if f.port < 0 || f.port > 65535 {
 		return node.Config{}, chat.Errorf(chat.CodeInvalid, "--port is 0 to 65535, not %d.", f.port)
 	}
+	if f.stability < time.Millisecond || f.hold < time.Millisecond {
+		return node.Config{}, chat.Errorf(chat.CodeInvalid, "--leader-stability and --leader-hold are at least 1ms.")
+	}
 	order, err := parseOrder(f.ordering)
 	if err != nil {
 		return node.Config{}, err
@@ -132,6 +140,8 @@ func (p program) nodeConfig(f nodeFlags) (node.Config, error) {
 		Listen:    f.listen,
 		Bootstrap: f.bootstrap,
 		Ordering:  order,
+		Stability: f.stability,
+		Hold:      f.hold,
 		Join:      invites,
 		NoMDNS:    f.noMDNS,
 		NoDHT:     f.noDHT,

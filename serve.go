@@ -199,6 +199,9 @@ func eventWords(e chat.Event) string {
 		}
 		return fmt.Sprintf("Room %s: %s.", e.Room, e.State)
 	case chat.EventLeader:
+		if e.Leader == "" {
+			return fmt.Sprintf("Room %s: nobody leads, term %d.", e.Room, e.Term)
+		}
 		return fmt.Sprintf("Room %s: %s leads, term %d.", e.Room, e.Leader, e.Term)
 	case chat.EventEpoch:
 		return fmt.Sprintf("Room %s: epoch %d, %s, %d members.", e.Room, e.Epoch, e.Order, len(e.View))

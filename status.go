@@ -113,6 +113,7 @@ type statusRoom struct {
 	Tentative  uint64            `json:"tentative"`
 	TailHash   string            `json:"tail_hash"`
 	Parked     int               `json:"parked"`
+	Diverged   uint64            `json:"diverged"`
 	WaitingFor []string          `json:"waiting_for"`
 	Clocks     map[string]uint64 `json:"clocks"`
 	Replicas   []statusReplica   `json:"replicas"`
@@ -122,6 +123,7 @@ type statusReplica struct {
 	NodeID     string `json:"node_id"`
 	FinalIndex uint64 `json:"final_index"`
 	OrderHash  string `json:"order_hash"`
+	Diverged   bool   `json:"diverged"`
 }
 
 // newStatusLine writes empty lists as [] and {}, never as null.
@@ -143,7 +145,7 @@ func newStatusLine(s chat.Status) statusLine {
 	for _, r := range s.Rooms {
 		replicas := []statusReplica{}
 		for _, o := range r.Replicas {
-			replicas = append(replicas, statusReplica{o.NodeID, o.FinalIndex, o.OrderHash})
+			replicas = append(replicas, statusReplica{o.NodeID, o.FinalIndex, o.OrderHash, o.Diverged})
 		}
 		line.Rooms = append(line.Rooms, statusRoom{
 			Name:       r.Name,
@@ -160,6 +162,7 @@ func newStatusLine(s chat.Status) statusLine {
 			Tentative:  r.Tentative,
 			TailHash:   r.TailHash,
 			Parked:     r.Parked,
+			Diverged:   r.Diverged,
 			WaitingFor: list(r.WaitingFor),
 			Clocks:     dict(r.Clocks),
 			Replicas:   replicas,
@@ -180,6 +183,46 @@ func dict(counts map[string]uint64) map[string]uint64 {
 		return map[string]uint64{}
 	}
 	return counts
+}
+
+// roomWords tells of a room on lines of their own.
+func roomWords(say func(format string, args ...any), r chat.RoomStatus) {
+	say("  %s (%.12s), %s, %s: %d final, %d not yet", r.Name, r.ID, r.Order, r.State, r.FinalIndex, r.Tentative)
+	if r.Diverged > 0 {
+		say("    ALARM: from message %d on, the final order here is not that of the other members. The room is frozen on this node:", r.Diverged)
+		say("    nothing more becomes final. Keep the data directory as it is, and report this.")
+	}
+	if r.Parked > 0 {
+		say("    %d held back until what they answer is here", r.Parked)
+	}
+	if len(r.WaitingFor) > 0 {
+		say("    waits for %s", strings.Join(r.WaitingFor, ", "))
+	}
+	switch {
+	case r.Leader != "":
+		say("    led by %s, term %d", r.Leader, r.Term)
+	case r.Order == chat.Leader:
+		say("    no leader, term %d", r.Term)
+	}
+	if len(r.Voters) > 0 {
+		say("    voters: %s", strings.Join(r.Voters, ", "))
+	}
+	if len(r.View) > 0 {
+		say("    epoch %d, view: %s", r.Epoch, strings.Join(r.View, ", "))
+	}
+	if r.FinalIndex > 0 && len(r.Replicas) == 0 { // else it stands among them
+		say("    order %.12s", r.OrderHash)
+	}
+	for _, o := range r.Replicas {
+		differs := ""
+		if o.Diverged {
+			differs = ", ALARM: another order than here"
+		}
+		say("    %s: %d final, order %.12s%s", o.NodeID, o.FinalIndex, o.OrderHash, differs)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Clocks)) {
+		say("    clock of %s: %d", name, r.Clocks[name])
+	}
 }
 
 func statusWords(s chat.Status) string {
@@ -205,19 +248,7 @@ func statusWords(s chat.Status) string {
 	}
 	say("rooms: %d", len(s.Rooms))
 	for _, r := range s.Rooms {
-		say("  %s (%.12s), %s, %s: %d final, %d not yet", r.Name, r.ID, r.Order, r.State, r.FinalIndex, r.Tentative)
-		if r.Parked > 0 {
-			say("    %d held back until what they answer is here", r.Parked)
-		}
-		if len(r.WaitingFor) > 0 {
-			say("    waits for %s", strings.Join(r.WaitingFor, ", "))
-		}
-		if r.Leader != "" {
-			say("    led by %s, term %d", r.Leader, r.Term)
-		}
-		for _, name := range slices.Sorted(maps.Keys(r.Clocks)) {
-			say("    clock of %s: %d", name, r.Clocks[name])
-		}
+		roomWords(say, r)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Refused)) {
 		say("refused, %s: %d", reason, s.Refused[reason])

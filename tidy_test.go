@@ -66,6 +66,9 @@ var closed = []struct {
 	{"chat", nil, nil},
 	{"ordering", nil, nil},
 	{"ordering/control", []string{"ordering/..."}, []string{"go.etcd.io/raft"}},
+	{"ordering/room", []string{"ordering/...", "election"}, nil},
+	{"ordering/seats", []string{"ordering/...", "election"}, nil},
+	{"ordering/sim", []string{"ordering/...", "election"}, nil},
 	{"ordering/...", []string{"ordering/..."}, nil},
 	{"election/...", []string{"ordering/...", "election/..."}, nil},
 }

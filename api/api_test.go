@@ -63,7 +63,7 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	}
 	n.Told = chat.Status{
 		NodeID: "n1", PeerID: "12D3a", Version: "v", Uptime: 90 * time.Second, Addrs: []string{"/ip4"}, Peers: peers, Refused: map[string]uint64{"fork": 2}, Disk: "ok",
-		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g"}}, TailHash: "t", Parked: 6}},
+		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g", Diverged: true}}, TailHash: "t", Parked: 6, Diverged: 7}},
 	}
 	n.Devices = []chat.Member{{Name: "n1", PeerID: "p", Fingerprint: "f", Creator: true, Self: true, State: chat.PeerJoined}}
 	n.Script = []chat.Event{
@@ -95,6 +95,9 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	same("page", must(c.Page(ctx, chat.PageQuery{Room: "lobby"}))(t), chat.Page{Messages: []chat.Message{put}, Total: 1})
 	same("since", must(c.Since(ctx, "lobby", 0, 5))(t), []chat.Message{put})
 	same("search", must(c.Search(ctx, chat.SearchQuery{Text: "olá"}))(t), []chat.Message{put})
+	final := n.Put("lobby", chat.Message{Text: "fim", Sender: "Ana", State: chat.Final, Hash: "ff", Epoch: 2, Leader: "n3", Late: true})
+	same("finals", must(c.Finals(ctx, "lobby", 0, 5))(t), []chat.Message{final})
+	same("no finals", must(c.Finals(ctx, "lobby", 1, 5))(t), []chat.Message(nil))
 	same("invite", must(c.Invite(ctx, chat.InviteOptions{Room: "lobby", Expires: time.Hour, Uses: 3}))(t), "tertulia:lobby:1h0m0s:3")
 	same("created", must(c.CreateRoom(ctx, "two", chat.Leader))(t).Order, chat.Leader)
 	same("joining", must(c.JoinRoom(ctx, "three"))(t).State, chat.Joining)
@@ -204,7 +207,7 @@ func TestMessagesThatArriveDuringTheWalkComeOnceAndAfterIt(t *testing.T) {
 	pages := 0
 	n.OnPage = func() {
 		pages++
-		if pages == 3 { // the first finds where the walk begins
+		if pages == 2 {
 			// One behind the walk, one ahead of it
 			n.Put("lobby", chat.Message{Text: "new behind", Position: "a"})
 			n.Put("lobby", chat.Message{Text: "new ahead", Position: "z"})
@@ -242,14 +245,22 @@ func TestAResumedStreamRepeatsNothingAndForgetsNothing(t *testing.T) {
 		for i := range later { // new ones stand among the old in predicted order
 			n.Put("lobby", chat.Message{Text: fmt.Sprint(held + i), Position: fmt.Sprintf("m%05dx", 5*i)})
 		}
+		// The message at which the reader stopped is not counted as read.
+		last := "|"
 		for range stop {
-			if text := next(t, s); text != "|" {
-				seen[text]++
+			last = next(t, s)
+			if last != "|" {
+				seen[last]++
+			}
+		}
+		if last != "|" {
+			if seen[last]--; seen[last] == 0 {
+				delete(seen, last)
 			}
 		}
 		cursor := s.Cursor
 		s.Close()
-		s = must(c.Attach(t.Context(), client.Attach{Room: "lobby", Resume: &cursor}))(t)
+		s = must(c.Attach(t.Context(), client.Attach{Room: "lobby", Resume: cursor}))(t)
 		for len(seen) < held+later {
 			if text := next(t, s); text != "|" {
 				seen[text]++
@@ -264,10 +275,39 @@ func TestAResumedStreamRepeatsNothingAndForgetsNothing(t *testing.T) {
 	}
 }
 
+func TestABotIsSentEachFinalOnce(t *testing.T) {
+	n := apitest.New()
+	_, s := start(t, n)
+	stream, err := tertuliav1connect.NewChatServiceClient(httpClient(s, true), "http://localhost").Messages(t.Context(), connect.NewRequest(&pb.MessagesRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stream.Receive() && stream.Msg().GetCaughtUp() == nil {
+	}
+	n.Put("lobby", chat.Message{ID: "n1/1", State: chat.Final})
+	var got []string
+	for len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "n1/2:final") {
+		if !stream.Receive() {
+			t.Fatal(stream.Err())
+		}
+		m := stream.Msg().GetMessage()
+		got = append(got, fmt.Sprintf("%s:%s:%d", m.GetId(), m.GetState(), m.GetIndex()))
+		if len(got) == 1 {
+			n.Put("lobby", chat.Message{ID: "n1/2"})
+		}
+		if m.GetId() == "n1/2" && m.GetState() == string(chat.Tentative) {
+			n.Finalise("lobby", "n1/2")
+		}
+	}
+	if want := "n1/1:final:1 n1/2:tentative:0 n1/2:final:2"; strings.Join(got, " ") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestFinalMessagesAreReplayedOnlyWhenAsked(t *testing.T) {
 	n := apitest.New()
 	for i := range uint64(3) {
-		n.Put("lobby", chat.Message{Text: fmt.Sprint("final ", i+1), State: chat.Final, Index: i + 1})
+		n.Put("lobby", chat.Message{Text: fmt.Sprint("final ", i+1), State: chat.Final})
 	}
 	n.Put("lobby", chat.Message{Text: "tail"})
 	c, _ := start(t, n)
@@ -278,6 +318,7 @@ func TestFinalMessagesAreReplayedOnlyWhenAsked(t *testing.T) {
 		{client.Attach{}, "tail |"},
 		{client.Attach{Replay: true}, "final 1 final 2 final 3 tail |"},
 		{client.Attach{Replay: true, From: 3}, "final 3 tail |"},
+		{client.Attach{Replay: true, From: 9}, "tail |"},
 	} {
 		test.attach.Room = "lobby"
 		s := must(c.Attach(t.Context(), test.attach))(t)
@@ -295,7 +336,7 @@ func TestFinalMessagesAreReplayedOnlyWhenAsked(t *testing.T) {
 func TestHistoryCountsIndexesAndNotTheTail(t *testing.T) {
 	n := apitest.New()
 	for i := range uint64(150) {
-		n.Put("lobby", chat.Message{Text: fmt.Sprint(i + 1), State: chat.Final, Index: i + 1})
+		n.Put("lobby", chat.Message{Text: fmt.Sprint(i + 1), State: chat.Final})
 	}
 	n.Put("lobby", chat.Message{Text: "t1"})
 	n.Put("lobby", chat.Message{Text: "t2"})
@@ -319,6 +360,29 @@ func TestHistoryCountsIndexesAndNotTheTail(t *testing.T) {
 		if err != nil || strings.Join(got, " ") != test.want {
 			t.Errorf("%+v: got %q %v, want %q", test.q, got, err, test.want)
 		}
+	}
+}
+
+func TestHistoryMissesNothingThatBecomesFinalWhileItIsRead(t *testing.T) {
+	n := apitest.New()
+	n.Put("lobby", chat.Message{Text: "1", State: chat.Final})
+	n.Put("lobby", chat.Message{ID: "n1/2", Text: "2"})
+	n.Put("lobby", chat.Message{ID: "n1/3", Text: "3"})
+	n.OnPage = func() { n.Finalise("lobby", "n1/2") }
+	finals := 0
+	n.OnFinals = func() {
+		if finals++; finals == 2 { // after the tail was read
+			n.Finalise("lobby", "n1/3")
+		}
+	}
+	c, _ := start(t, n)
+	var got []string
+	err := c.History(t.Context(), client.HistoryQuery{Room: "lobby", Tentative: true}, func(m chat.Message) error {
+		got = append(got, fmt.Sprintf("%s:%s", m.Text, m.State))
+		return nil
+	})
+	if want := "1:final 2:final 3:final"; err != nil || strings.Join(got, " ") != want {
+		t.Errorf("got %q %v, want %q", got, err, want)
 	}
 }
 

@@ -35,6 +35,7 @@ type Node interface {
 	Changes(ctx context.Context) <-chan struct{}
 	Page(ctx context.Context, q chat.PageQuery) (chat.Page, error)
 	Since(ctx context.Context, room string, arrival uint64, limit int) ([]chat.Message, error)
+	Finals(ctx context.Context, room string, after uint64, limit int) ([]chat.Message, error)
 	Room(ctx context.Context, ref string) (chat.Room, error)
 	Rooms(ctx context.Context) ([]chat.Room, error)
 	CreateRoom(ctx context.Context, name string, order chat.Order) (chat.Room, error)
@@ -213,6 +214,11 @@ func (s *service) Page(ctx context.Context, req *connect.Request[pb.PageRequest]
 func (s *service) Since(ctx context.Context, req *connect.Request[pb.SinceRequest]) (*connect.Response[pb.SinceResponse], error) {
 	messages, err := s.node.Since(ctx, roomRef(req.Msg.GetRoom()), req.Msg.GetArrival(), int(req.Msg.GetLimit()))
 	return answer(s, "Since", &pb.SinceResponse{Messages: schema.Messages(messages)}, err)
+}
+
+func (s *service) Finals(ctx context.Context, req *connect.Request[pb.FinalsRequest]) (*connect.Response[pb.FinalsResponse], error) {
+	messages, err := s.node.Finals(ctx, roomRef(req.Msg.GetRoom()), req.Msg.GetAfter(), int(req.Msg.GetLimit()))
+	return answer(s, "Finals", &pb.FinalsResponse{Messages: schema.Messages(messages)}, err)
 }
 
 func (s *service) SetUsername(ctx context.Context, req *connect.Request[pb.SetUsernameRequest]) (*connect.Response[pb.SetUsernameResponse], error) {

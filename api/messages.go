@@ -2,6 +2,10 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"tertulia/api/schema"
@@ -9,29 +13,34 @@ import (
 	"tertulia/chat"
 )
 
-// walkMessages is how many messages one step of a walk or of the live part
-// holds in memory, at most.
+// walkMessages is how many messages one step of a stream or of a history holds
+// in memory, at most. The tail of a history takes steps of chat.MaxPage.
 const walkMessages = 100
 
-// beforeAll returns a position before every message of a room, "" when there
-// is none. All positions of a node are hex digits of one length, so that as
-// many zeros stand before them.
-func beforeAll(ctx context.Context, n Node, room string) (string, error) {
-	page, err := n.Page(ctx, chat.PageQuery{Room: room, Limit: 1})
-	if err != nil || len(page.Messages) == 0 {
-		return "", err
-	}
-	return strings.Repeat("0", len(page.Messages[0].Position)), nil
+// delivery is one Messages stream at work.
+type delivery struct {
+	ctx  context.Context
+	node Node
+	room string // id
+	send func(*pb.MessagesResponse) error
+
+	index    uint64 // finals up to it were sent or are not wanted
+	mark     uint64 // what had arrived by then is walked, the rest follows by arrival
+	position string // how far the walk has come
+	walked   bool
 }
 
 // deliver runs one Messages stream until send fails or ctx ends.
 //
-// A mark, the newest arrival when the stream begins, divides the room: what
-// had arrived by then is walked in predicted order, the rest follows by
-// arrival. A message is on one side only, so that none is sent twice and none
-// is forgotten, however many arrive during the walk.
+// Finals are read by index, so that none is left out, whatever happens to it
+// while it is tentative. What is tentative is divided by a mark, the newest
+// arrival when the stream begins: what had arrived by then is walked in predicted
+// order, the rest follows by arrival. So a message is sent as tentative once. One
+// goroutine reads both, and a message that it finds final while it looks for
+// tentative ones is left to the finals: a tentative line never comes after the
+// final one.
 func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb.MessagesResponse) error) error {
-	changes := n.Changes(ctx) // before the first read: what arrives after it ticks
+	changes := n.Changes(ctx) // before the first read: what happens after it ticks
 	room, err := n.Room(ctx, roomRef(req.GetRoom()))
 	if err != nil {
 		return err
@@ -40,11 +49,9 @@ func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb
 	if err != nil {
 		return err
 	}
-	mark, position, walked := req.GetResume().GetArrival(), string(req.GetResume().GetPosition()), req.GetResume().GetWalked()
-	if req.GetResume() == nil {
-		if mark, err = newestArrival(ctx, n, room.ID); err != nil {
-			return err
-		}
+	d := &delivery{ctx: ctx, node: n, room: room.ID, send: send, position: chat.BeforeTentative}
+	if err := d.begin(req, room, view.PeerID); err != nil {
+		return err
 	}
 	if err := send(&pb.MessagesResponse{Event: &pb.MessagesResponse_Attached{Attached: &pb.Attached{
 		NodeId:     view.NodeID,
@@ -52,30 +59,35 @@ func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb
 		Room:       room.Name,
 		RoomId:     room.ID,
 		FinalIndex: room.FinalIndex,
-		Arrival:    mark,
+		Arrival:    d.mark,
+		Index:      d.index,
 	}}}); err != nil {
 		return err
 	}
-
-	sendMessage := func(m chat.Message) error {
-		return send(&pb.MessagesResponse{Event: &pb.MessagesResponse_Message{Message: schema.Message(m)}})
-	}
-	if !walked {
-		err := walk(ctx, n, room.ID, position, func(m chat.Message) error {
-			if m.Arrival > mark || m.State == chat.Final && !(req.GetReplay() && m.Index >= req.GetFrom()) {
-				return nil
-			}
-			return sendMessage(m)
-		})
-		if err != nil {
+	// What the reader knows as final may be tentative here yet.
+	for room.FinalIndex < d.index {
+		if _, open := <-changes; !open {
+			return ended(ctx)
+		}
+		if room, err = n.Room(ctx, room.ID); err != nil {
 			return err
 		}
+	}
+	for d.index < room.FinalIndex {
+		if sent, err := d.finals(room.FinalIndex); err != nil {
+			return err
+		} else if sent == 0 {
+			break
+		}
+	}
+	if err := d.walk(); err != nil {
+		return err
 	}
 	if err := send(&pb.MessagesResponse{Event: &pb.MessagesResponse_CaughtUp{CaughtUp: &pb.CaughtUp{}}}); err != nil {
 		return err
 	}
 	for {
-		if mark, err = sendSince(ctx, n, room.ID, mark, sendMessage); err != nil {
+		if err := d.news(); err != nil {
 			return err
 		}
 		if _, open := <-changes; !open {
@@ -84,46 +96,94 @@ func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb
 	}
 }
 
-// sendSince sends everything stored after mark and returns the new mark.
-func sendSince(ctx context.Context, n Node, room string, mark uint64, send func(chat.Message) error) (uint64, error) {
-	for {
-		messages, err := n.Since(ctx, room, mark, walkMessages)
-		if err != nil {
-			return mark, err
-		}
-		for _, m := range messages {
-			if err := send(m); err != nil {
-				return mark, err
-			}
-			mark = m.Arrival
-		}
-		if len(messages) < walkMessages {
-			return mark, nil
-		}
+// begin finds out where the stream starts.
+func (d *delivery) begin(req *pb.MessagesRequest, room chat.Room, peerID string) error {
+	resume := req.GetResume()
+	switch {
+	case resume != nil:
+		d.index = resume.GetIndex()
+	case req.GetReplay():
+		d.index = min(max(req.GetFrom(), 1)-1, room.FinalIndex)
+	default:
+		d.index = room.FinalIndex
 	}
+	if resume == nil || resume.GetPeerId() != peerID {
+		var err error
+		d.mark, err = newestArrival(d.ctx, d.node, d.room)
+		return err
+	}
+	d.mark, d.walked = resume.GetArrival(), resume.GetWalked()
+	if p := string(resume.GetPosition()); p != "" {
+		d.position = p
+	}
+	return nil
 }
 
-// walk calls each for the room's messages after position ("" = all), in
-// predicted order.
-func walk(ctx context.Context, n Node, room, position string, each func(chat.Message) error) error {
-	if position == "" {
-		var err error
-		if position, err = beforeAll(ctx, n, room); err != nil || position == "" {
-			return err
-		}
+func (d *delivery) message(m chat.Message) error {
+	return d.send(&pb.MessagesResponse{Event: &pb.MessagesResponse_Message{Message: schema.Message(m)}})
+}
+
+// finals sends one step of final messages, none above last, and returns how
+// many there were.
+func (d *delivery) finals(last uint64) (int, error) {
+	messages, err := d.node.Finals(d.ctx, d.room, d.index, int(min(walkMessages, last-d.index)))
+	if err != nil {
+		return 0, err
 	}
-	for {
-		page, err := n.Page(ctx, chat.PageQuery{Room: room, After: position, Limit: walkMessages})
+	for _, m := range messages {
+		if m.Index != d.index+1 {
+			return 0, chat.Errorf(chat.CodeInternal, "The node's final list goes on at %d after %d.", m.Index, d.index)
+		}
+		if err := d.message(m); err != nil {
+			return 0, err
+		}
+		d.index = m.Index
+	}
+	return len(messages), nil
+}
+
+// walk sends what is tentative and had arrived by the mark.
+func (d *delivery) walk() error {
+	for !d.walked {
+		page, err := d.node.Page(d.ctx, chat.PageQuery{Room: d.room, After: d.position, Limit: walkMessages})
 		if err != nil {
 			return err
 		}
 		for _, m := range page.Messages {
-			if err := each(m); err != nil {
+			d.position = m.Position
+			if m.Arrival > d.mark || m.State == chat.Final {
+				continue
+			}
+			if err := d.message(m); err != nil {
 				return err
 			}
-			position = m.Position
 		}
-		if !page.Newer || len(page.Messages) == 0 {
+		d.walked = !page.Newer || len(page.Messages) == 0
+	}
+	return nil
+}
+
+// news sends everything that became final and everything that arrived, a step
+// of each in turn, until there is nothing more.
+func (d *delivery) news() error {
+	for {
+		became, err := d.finals(math.MaxUint64)
+		if err != nil {
+			return err
+		}
+		arrived, err := d.node.Since(d.ctx, d.room, d.mark, walkMessages)
+		if err != nil {
+			return err
+		}
+		for _, m := range arrived {
+			if m.State != chat.Final {
+				if err := d.message(m); err != nil {
+					return err
+				}
+			}
+			d.mark = m.Arrival
+		}
+		if became < walkMessages && len(arrived) < walkMessages {
 			return nil
 		}
 	}
@@ -161,34 +221,98 @@ func newestArrival(ctx context.Context, n Node, room string) (uint64, error) {
 	return low, nil
 }
 
+// pageToken says where a history goes on: after an index and, once in the tail,
+// after a position.
+type pageToken struct {
+	index uint64
+	tail  string // "" = still among the finals
+}
+
+func (t pageToken) encode() []byte { return []byte(fmt.Sprintf("%d/%s", t.index, t.tail)) }
+
+func parsePageToken(b []byte) (pageToken, error) {
+	index, tail, ok := strings.Cut(string(b), "/")
+	i, err := strconv.ParseUint(index, 10, 64)
+	if !ok || err != nil {
+		return pageToken{}, chat.Errorf(chat.CodeInvalid, "The page token is none of this node's.").WithHint("Begin without one.")
+	}
+	return pageToken{i, tail}, nil
+}
+
 // history answers one page of History: final messages of the indexes asked
 // for and, when asked for, the tentative tail after them.
 func history(ctx context.Context, n Node, req *pb.HistoryRequest) (*pb.HistoryResponse, error) {
 	room := roomRef(req.GetRoom())
-	position := string(req.GetPageToken())
-	if position == "" {
+	before := max(req.GetFrom(), 1) - 1
+	last := uint64(math.MaxUint64)
+	if limit := req.GetLimit(); limit > 0 && limit < last-before {
+		last = before + limit
+	}
+	at := pageToken{index: before}
+	if token := req.GetPageToken(); len(token) > 0 {
 		var err error
-		if position, err = beforeAll(ctx, n, room); err != nil || position == "" {
-			return &pb.HistoryResponse{}, err
+		if at, err = parsePageToken(token); err != nil {
+			return nil, err
 		}
 	}
-	page, err := n.Page(ctx, chat.PageQuery{Room: room, After: position, Limit: walkMessages})
+	resp := &pb.HistoryResponse{}
+	if at.tail == "" && at.index < last {
+		step := min(walkMessages, last-at.index)
+		messages, err := n.Finals(ctx, room, at.index, int(step))
+		if err != nil {
+			return nil, err
+		}
+		resp.Messages = schema.Messages(messages)
+		if len(messages) > 0 {
+			at.index = messages[len(messages)-1].Index
+		}
+		if uint64(len(messages)) == step && at.index < last {
+			resp.NextPageToken = at.encode()
+			return resp, nil
+		}
+	}
+	if !req.GetTentative() {
+		return resp, nil
+	}
+	return tail(ctx, n, room, at, last, resp)
+}
+
+// tail adds a page of the tentative tail to resp. What became final since the
+// finals were read has left the tail, so it comes before it; only in a tail of
+// more than chat.MaxPage messages may one be left out that becomes final while
+// its later pages are read.
+func tail(ctx context.Context, n Node, room string, at pageToken, last uint64, resp *pb.HistoryResponse) (*pb.HistoryResponse, error) {
+	first := at.tail == ""
+	if first {
+		at.tail = chat.BeforeTentative
+	}
+	page, err := n.Page(ctx, chat.PageQuery{Room: room, After: at.tail, Limit: chat.MaxPage})
 	if err != nil {
 		return nil, err
 	}
-	first := max(req.GetFrom(), 1)
-	resp := &pb.HistoryResponse{}
-	for _, m := range page.Messages {
-		wanted := req.GetTentative()
-		if m.State == chat.Final {
-			wanted = m.Index >= first && (req.GetLimit() == 0 || m.Index-first < req.GetLimit())
+	if first && at.index < last {
+		since, err := n.Finals(ctx, room, at.index, int(min(chat.MaxPage, last-at.index)))
+		if err != nil {
+			return nil, err
 		}
-		if wanted {
-			resp.Messages = append(resp.Messages, schema.Message(m))
+		resp.Messages = append(resp.Messages, schema.Messages(since)...)
+		if len(since) > 0 {
+			at.index = since[len(since)-1].Index
+		}
+		page.Messages = slices.DeleteFunc(page.Messages, func(m chat.Message) bool {
+			return slices.ContainsFunc(since, func(f chat.Message) bool { return f.ID == m.ID })
+		})
+		if len(since) == chat.MaxPage {
+			resp.NextPageToken = pageToken{index: at.index}.encode()
+			return resp, nil
 		}
 	}
+	for _, m := range page.Messages {
+		at.tail = m.Position
+		resp.Messages = append(resp.Messages, schema.Message(m))
+	}
 	if page.Newer && len(page.Messages) > 0 {
-		resp.NextPageToken = []byte(page.Messages[len(page.Messages)-1].Position)
+		resp.NextPageToken = at.encode()
 	}
 	return resp, nil
 }

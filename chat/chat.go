@@ -75,13 +75,21 @@ type Message struct {
 	// Unreadable is set when the room key that sealed the message is not here
 	// yet; Text then is empty and the row says so.
 	Unreadable bool
-	// Position is the place in the room's tentative order, an opaque key that
-	// compares bytewise; the cursor of PageQuery.
+	// Position is the place in the room's order as it stands now, a key of hex
+	// digits that compares bytewise; the cursor of PageQuery. It changes once:
+	// when the message becomes final. A final message stands at 00 and its index
+	// in 8 bytes, a tentative one behind all of these at 01 and its key.
 	Position string
 	// Arrival numbers the messages of a room in the order this node stored
 	// them, 1 first; the cursor of Since. It is local to the node.
 	Arrival uint64
 }
+
+// Positions that no message has.
+const (
+	BeforeAll       = "00" // before every message
+	BeforeTentative = "01" // after every final message, before every tentative one
+)
 
 // Draft is a message on its way in.
 type Draft struct {
@@ -99,7 +107,10 @@ type Sent struct {
 	Duplicate bool // the same client id and text had been handed in before
 }
 
-// PageQuery asks for messages of a room in predicted order.
+// PageQuery asks for messages of a room in predicted order: the final ones, then
+// the tentative ones in the order they would take now. Before and After may also
+// be BeforeAll or BeforeTentative. Around a repeat of a message that is shown is
+// around that message.
 // At most one of Before, After and Around is set; none means the newest.
 type PageQuery struct {
 	Room   string
@@ -236,6 +247,9 @@ type RoomStatus struct {
 	Replicas   []Replica
 	TailHash   string // equal at two nodes exactly if they hold the same entries, and so show the same list
 	Parked     int    // entries held back for a missing past
+	// Diverged is the index at which the final list here was found to differ from
+	// another replica's, 0 = it does not. The room is frozen since.
+	Diverged uint64
 }
 
 // Replica is what another member last said of its final list.
@@ -243,6 +257,7 @@ type Replica struct {
 	NodeID     string
 	FinalIndex uint64
 	OrderHash  string
+	Diverged   bool // its order hash is another than ours at the same index
 }
 
 // Event is something that happened at a node, for `--headless --json`.

@@ -4,7 +4,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -187,6 +186,13 @@ func (c *Client) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) 
 // Since reads up to limit messages stored after arrival, in arrival order.
 func (c *Client) Since(ctx context.Context, room string, arrival uint64, limit int) ([]chat.Message, error) {
 	resp, err := call(ctx, c.service.Since, &pb.SinceRequest{Room: room, Arrival: arrival, Limit: int64(limit)})
+	return schema.ChatMessages(resp.GetMessages()), err
+}
+
+// Finals reads up to limit final messages of indexes above after, in index
+// order.
+func (c *Client) Finals(ctx context.Context, room string, after uint64, limit int) ([]chat.Message, error) {
+	resp, err := call(ctx, c.service.Finals, &pb.FinalsRequest{Room: room, After: after, Limit: int64(limit)})
 	return schema.ChatMessages(resp.GetMessages()), err
 }
 
@@ -374,126 +380,4 @@ func follow[Req, Resp any](ctx context.Context, open func(context.Context, *conn
 		}
 		pause = min(2*pause, maxRedial)
 	}
-}
-
-// Cursor is how far a reader has come with a room on one node. The zero
-// Cursor has read nothing.
-type Cursor struct {
-	arrival  uint64
-	position string
-	walked   bool
-}
-
-// Attach says where a Stream begins.
-type Attach struct {
-	Room   string
-	From   uint64  // with Replay: first index wanted
-	Replay bool    // final messages come before the tentative ones
-	Resume *Cursor // go on where an earlier stream of the same node and room ended; nil = begin anew
-}
-
-// Attached is what a node says when a stream begins.
-type Attached struct {
-	NodeID, PeerID string
-	Room, RoomID   string
-	FinalIndex     uint64
-}
-
-// Stream is a room's messages as they come. It is for one goroutine.
-type Stream struct {
-	Attached Attached
-	Message  chat.Message // after Next returned true and CaughtUp is false
-	CaughtUp bool         // Next stands at the mark between what was there and what is new
-	Cursor   Cursor       // behind Message
-
-	ctx     context.Context
-	cancel  context.CancelFunc
-	stream  *connect.ServerStreamForClient[pb.MessagesResponse]
-	mark    uint64
-	failure error
-}
-
-// Attach opens a stream. It ends with ctx; the caller closes it.
-func (c *Client) Attach(ctx context.Context, a Attach) (*Stream, error) {
-	req := &pb.MessagesRequest{Room: a.Room, Replay: a.Replay}
-	if a.Replay {
-		req.From = &a.From
-	}
-	s := &Stream{ctx: ctx}
-	streamCtx, cancel := context.WithCancel(ctx)
-	s.cancel = cancel
-	if a.Resume != nil {
-		s.Cursor = *a.Resume
-		req.Resume = &pb.Cursor{Arrival: s.Cursor.arrival, Position: []byte(s.Cursor.position), Walked: s.Cursor.walked}
-	}
-	stream, err := c.service.Messages(streamCtx, connect.NewRequest(req))
-	if err != nil {
-		cancel()
-		return nil, failure(ctx, err)
-	}
-	s.stream = stream
-	if !stream.Receive() {
-		err := stream.Err()
-		s.Close()
-		if err == nil {
-			err = errCut
-		}
-		return nil, failure(ctx, err)
-	}
-	first := stream.Msg().GetAttached()
-	if first == nil {
-		s.Close()
-		return nil, chat.Errorf(chat.CodeInternal, "The node did not begin with what it attached to.")
-	}
-	s.Attached = Attached{
-		NodeID:     first.GetNodeId(),
-		PeerID:     first.GetPeerId(),
-		Room:       first.GetRoom(),
-		RoomID:     first.GetRoomId(),
-		FinalIndex: first.GetFinalIndex(),
-	}
-	s.mark = first.GetArrival()
-	s.Cursor.arrival = s.mark
-	return s, nil
-}
-
-var errCut = errors.New("client: the stream was cut")
-
-// Next waits for the next message, or for the mark CaughtUp. It returns false
-// when the stream is over; Err then says why.
-func (s *Stream) Next() bool {
-	if !s.stream.Receive() {
-		s.failure = s.stream.Err()
-		if s.failure == nil {
-			s.failure = errCut
-		}
-		s.failure = failure(s.ctx, s.failure)
-		return false
-	}
-	switch event := s.stream.Msg().GetEvent().(type) {
-	case *pb.MessagesResponse_Message:
-		s.Message, s.CaughtUp = schema.ChatMessage(event.Message), false
-		if s.Message.Arrival > s.mark {
-			s.Cursor = Cursor{arrival: s.Message.Arrival, walked: true}
-		} else {
-			s.Cursor.position = s.Message.Position
-		}
-	case *pb.MessagesResponse_CaughtUp:
-		s.CaughtUp = true
-		s.Cursor.walked = true
-	case *pb.MessagesResponse_Attached, nil:
-		s.failure = chat.Errorf(chat.CodeInternal, "The node sent what this version cannot read.")
-		return false
-	}
-	return true
-}
-
-// Err says why Next returned false.
-func (s *Stream) Err() error { return s.failure }
-
-// Close ends the stream, also in the middle: without the cancel it would wait
-// for the node to end it.
-func (s *Stream) Close() {
-	s.cancel()
-	s.stream.Close()
 }

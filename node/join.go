@@ -115,7 +115,7 @@ func (n *Node) JoinRoom(ctx context.Context, link string) (chat.Room, error) {
 			if asking = r.asking(); !asking && r.meta.State == string(chat.Joining) {
 				return nil // admitted already
 			}
-			meta.Mode, meta.ReadTo = r.meta.Mode, r.meta.ReadTo
+			meta.Mode = r.meta.Mode
 			r.meta = meta
 			err := r.saveMeta()
 			r.show()

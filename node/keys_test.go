@@ -18,7 +18,7 @@ func TestASealedBodyOpensInItsPlaceAlone(t *testing.T) {
 	client, device := testDevice(1)
 	k := newRoomKey()
 	e := ordering.Entry{Room: ordering.RoomID{1}, Origin: ordering.Origin{Device: device}, Seq: 7, TS: 9, Kind: ordering.KindMessage}
-	stamp, plain := stamped(client, e.Room, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
+	stamp, plain := stamped(client, e.Room, device, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
 	e.Client, e.Body = stamp, k.seal(plain, place(e.Room, e.Gen, e.ID(), e.Kind))
 
 	var ring keyring
@@ -104,9 +104,9 @@ func TestASaltIsTheSameForTheSameClientRoomAndID(t *testing.T) {
 			t.Errorf("another %s makes the same salt", what)
 		}
 	}
-	s1, p1 := stamped(ana, ordering.RoomID{1}, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
-	s2, p2 := stamped(ana, ordering.RoomID{1}, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
-	if s1.Hash != s2.Hash || !bytes.Equal(p1, p2) || !s1.Verify(ordering.RoomID{1}, 0) || s1.Verify(ordering.RoomID{2}, 0) {
+	s1, p1 := stamped(ana, ordering.RoomID{1}, ordering.DeviceKey{2}, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
+	s2, p2 := stamped(ana, ordering.RoomID{1}, ordering.DeviceKey{2}, "c1", ordering.Payload{Name: "Ana", Text: "olá"})
+	if s1.Hash != s2.Hash || !bytes.Equal(p1, p2) || !s1.Verify(ordering.RoomID{1}, 0, ordering.DeviceKey{2}) || s1.Verify(ordering.RoomID{2}, 0, ordering.DeviceKey{2}) {
 		t.Error("a repeat cannot be recognised")
 	}
 }

@@ -180,7 +180,7 @@ func TestAnEntryWithoutItsKeyIsUnreadableUntilTheKeyComes(t *testing.T) {
 	key, _ := ring.get(id)
 	without(id)
 	sent := inRoom(a, func(r *room) ordering.EntryID { // sealed before the key was hidden
-		stamp, plain := stamped(must(a.clientKey(t.Context(), "Ana"))(t), r.id, "c1", ordering.Payload{Name: "Ana", Text: "secret"})
+		stamp, plain := stamped(must(a.clientKey(t.Context(), "Ana"))(t), r.id, a.device(), "c1", ordering.Payload{Name: "Ana", Text: "secret"})
 		e := r.core.Graph().Next(r.n.id.origin)
 		e.Kind, e.Client = ordering.KindMessage, stamp
 		e.Body = key.seal(plain, place(r.id, 0, e.ID(), e.Kind))
@@ -234,9 +234,13 @@ type stranger struct {
 	up  chan ordering.DeviceKey
 }
 
-func (s *stranger) PeerUp(d ordering.DeviceKey, _ wire.Hello)                     { s.up <- d }
-func (s *stranger) PeerDown(ordering.DeviceKey, p2p.DownReason)                   {}
-func (s *stranger) PeerSuspected(ordering.DeviceKey, bool)                        {}
+func (s *stranger) PeerUp(d ordering.DeviceKey, _ wire.Hello)   { s.up <- d }
+func (s *stranger) PeerDown(ordering.DeviceKey, p2p.DownReason) {}
+func (s *stranger) PeerSuspected(ordering.DeviceKey, bool)      {}
+func (s *stranger) PeerHealth(ordering.DeviceKey, p2p.Health)   {}
+func (s *stranger) ServeFinals(context.Context, ordering.DeviceKey, wire.FinalsRequest, func(uint64, []ordering.EntryID) error) error {
+	return nil
+}
 func (s *stranger) PeerHears(ordering.DeviceKey, []ordering.DeviceKey)            {}
 func (s *stranger) SharedRooms(ordering.DeviceKey, []ordering.RoomID)             {}
 func (s *stranger) Message(ordering.DeviceKey, ordering.RoomID, ordering.Message) {}

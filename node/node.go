@@ -38,12 +38,14 @@ const stateLeft = "left"
 
 // Config says how a node is run. Zero values are sensible but for Dir.
 type Config struct {
-	Dir           string // data directory, made when absent
-	NodeID        string // "": the host's name, at the first start
-	Priority      int
-	Port          int      // TCP and QUIC; 0: any
-	Listen        []string // multiaddrs; empty: all interfaces on Port
-	Bootstrap     bool     // serves as bootstrap and relay, and keeps a lobby
+	Dir           string        // data directory, made when absent
+	NodeID        string        // "": the host's name, at the first start
+	Priority      int           // comes before the node id in the rank by which leaders are chosen
+	Stability     time.Duration // up so long, a member may vote in a room with a leader; 0: 10 s
+	Hold          time.Duration // up so long, a higher rank takes over from the leader; 0: 10 s
+	Port          int           // TCP and QUIC; 0: any
+	Listen        []string      // multiaddrs; empty: all interfaces on Port
+	Bootstrap     bool          // serves as bootstrap and relay, and keeps a lobby
 	Ordering      chat.Order
 	Join          []string // invites
 	NoMDNS, NoDHT bool
@@ -71,6 +73,7 @@ type Node struct {
 	runRooms  chan *room // made or joined while running
 	refusals  [len(reasons)]atomic.Uint64
 	diskState atomic.Pointer[chat.Error]
+	draining  atomic.Bool // about to leave
 	watchers  watchers
 
 	// telling is held from looking at the rooms until the network was told of
@@ -190,12 +193,15 @@ func (n *Node) Run(ctx context.Context) error {
 	network.Go(func() error { return n.net.Run(netCtx) })
 	rooms.Go(func() error { return n.superviseRooms(roomsCtx, rooms) })
 	rooms.Go(func() error { return n.seek(roomsCtx) })
+	rooms.Go(func() error { return n.watchClocks(roomsCtx) })
 
 	err := n.greet(roomsCtx)
 	if err == nil {
 		close(n.ready)
 		<-roomsCtx.Done()
 	}
+	n.draining.Store(true)
+	n.tellHealth()
 	stop()
 	// Rooms first, so that their last words go out; then the network; then the
 	// disk, which holds all of it.
@@ -328,7 +334,7 @@ func (n *Node) Addrs() []string { return n.net.Addrs() }
 
 // setDisk notes whether the disk takes writes; nil means that it does.
 func (n *Node) setDisk(err error) {
-	n.net.SetHealth(err == nil, false)
+	defer n.tellHealth()
 	if err == nil {
 		n.diskState.Store(nil)
 		return
@@ -338,6 +344,43 @@ func (n *Node) setDisk(err error) {
 		e = &chat.Error{Code: chat.CodeDisk, Message: "The disk takes no writes", Hint: "Free some space or check the disk; the node goes on by itself.", Err: err}
 	}
 	n.diskState.Store(e)
+}
+
+// tellHealth tells peers and rooms whether this node can lead.
+func (n *Node) tellHealth() {
+	n.net.SetHealth(n.diskState.Load() == nil, n.draining.Load())
+	for _, r := range n.rooms.Load().list {
+		r.hint(func() { r.core.Health(time.Now(), n.diskState.Load() == nil, n.draining.Load()) })
+	}
+}
+
+// The jump of the wall clock against the monotonic one by which a sleep of the
+// machine is known (PROTOCOL.md B10).
+const (
+	sleepLook = time.Second
+	sleepJump = 2 * time.Second
+)
+
+// watchClocks tells the rooms when the machine slept.
+func (n *Node) watchClocks(ctx context.Context) error {
+	ticker := time.NewTicker(sleepLook)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		now := time.Now()
+		if wall := now.Round(0).Sub(last.Round(0)); (wall - now.Sub(last)).Abs() > sleepJump {
+			n.log.Info("the machine slept or its clock was set", "wall", wall, "monotonic", now.Sub(last))
+			for _, r := range n.rooms.Load().list {
+				r.hint(func() { r.core.Woke(time.Now()) })
+			}
+		}
+		last = now
+	}
 }
 
 // diskError says why nothing can be written now.

@@ -9,8 +9,10 @@ import (
 
 	"tertulia/chat"
 	"tertulia/ordering"
+	core "tertulia/ordering/room"
 	"tertulia/p2p"
 	"tertulia/p2p/wire"
+	"tertulia/storage"
 )
 
 // fetchBytes is what one fetch is answered with at most; the peer asks again.
@@ -21,7 +23,7 @@ type peer struct {
 	session uint64 // a new one each time it connects
 	name    string
 	rooms   map[ordering.RoomID]bool // those it says to share with us
-	hears   []ordering.DeviceKey
+	vital   core.Vital
 }
 
 // sharing returns the connected peers that say to share a room.
@@ -143,7 +145,7 @@ func (h *handler) PeerUp(d ordering.DeviceKey, hello wire.Hello) {
 	if err != nil {
 		name = "" // shown by its tag
 	}
-	n.peers[d] = peer{session: n.sessions, name: name}
+	n.peers[d] = peer{session: n.sessions, name: name, vital: core.Vital{DiskOK: true}}
 	n.mu.Unlock()
 	n.share(d)
 	n.emit(chat.Event{Type: chat.EventPeer, NodeID: n.nameOf(d), State: string(chat.PeerConnected)})
@@ -169,16 +171,27 @@ func (h *handler) PeerSuspected(d ordering.DeviceKey, suspected bool) {
 	if suspected {
 		state = chat.PeerSuspected
 	}
+	n.observe(d, func(v *core.Vital) { v.Suspected = suspected })
 	n.emit(chat.Event{Type: chat.EventPeer, NodeID: n.nameOf(d), State: string(state)})
 	n.notify()
 }
 
 func (h *handler) PeerHears(d ordering.DeviceKey, hears []ordering.DeviceKey) {
-	n := (*Node)(h)
+	(*Node)(h).observe(d, func(v *core.Vital) { v.Hears = hears })
+}
+
+func (h *handler) PeerHealth(d ordering.DeviceKey, health p2p.Health) {
+	(*Node)(h).observe(d, func(v *core.Vital) { v.DiskOK, v.Draining = health.DiskOK, health.Draining })
+}
+
+// observe notes what the failure detector found, and tells the rooms.
+func (n *Node) observe(d ordering.DeviceKey, change func(*core.Vital)) {
+	rtt := n.net.RTT(d)
 	n.mu.Lock()
 	p, ok := n.peers[d]
 	if ok {
-		p.hears = hears
+		change(&p.vital)
+		p.vital.RTT = rtt
 		n.peers[d] = p
 	}
 	n.mu.Unlock()
@@ -187,7 +200,7 @@ func (h *handler) PeerHears(d ordering.DeviceKey, hears []ordering.DeviceKey) {
 	}
 	for _, r := range n.rooms.Load().list {
 		if r.view.Load().eligible(d) {
-			r.hint(func() { r.core.Hears(d, hears) })
+			r.hint(func() { r.core.Observe(time.Now(), d, p.vital) })
 		}
 	}
 }
@@ -225,10 +238,10 @@ func (h *handler) Message(d ordering.DeviceKey, id ordering.RoomID, m ordering.M
 			return
 		}
 		r.received(d, v)
-	case *ordering.Digest, *ordering.Have:
+	case *ordering.Digest, *ordering.Have, *ordering.Standing, *ordering.Raft, *ordering.Bully, *ordering.Relay:
 		r.hint(func() {
 			r.reconcile()
-			r.core.Hear(time.Now(), d, m)
+			r.refused(r.core.Hear(time.Now(), d, m))
 		})
 	}
 }
@@ -361,6 +374,26 @@ func (h *handler) ServeFetch(ctx context.Context, d ordering.DeviceKey, req wire
 		sent += run.Size()
 	}
 	return sent >= fetchBytes, nil
+}
+
+// ServeFinals answers with the ids of the final list, from the disk alone.
+func (h *handler) ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, ids []ordering.EntryID) error) error {
+	n := (*Node)(h)
+	r := n.room(req.Room)
+	if r == nil || !r.view.Load().member[d] {
+		n.count(ordering.NotMember)
+		return nil
+	}
+	for after := req.After; ; {
+		ids, err := n.store.FinalIDs(ctx, req.Room, after, storage.MaxFinalIDs)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		if err := send(after+1, ids); err != nil {
+			return err
+		}
+		after += uint64(len(ids))
+	}
 }
 
 func (h *handler) ServeKeys(_ context.Context, d ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply {

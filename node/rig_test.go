@@ -104,7 +104,7 @@ func (r *rig) until(what string, so func() bool, nodes ...*rig) {
 				}
 				n.mu.Lock()
 				for d, p := range n.peers {
-					r.t.Logf("  up: %s shares %d rooms, hears %d", p.name, len(p.rooms), len(p.hears))
+					r.t.Logf("  up: %s shares %d rooms, hears %d", p.name, len(p.rooms), len(p.vital.Hears))
 					_ = d
 				}
 				n.mu.Unlock()

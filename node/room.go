@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,7 @@ const (
 	probeEvery   = time.Second // between tries while the disk takes nothing
 	previewSize  = 50          // newest messages shown while history comes
 	fetchTimeout = 10 * time.Minute
+	handoverWait = 2 * time.Second // for another to lead, before this node leaves
 )
 
 // room owns the core of one room. Its goroutine alone touches the fields below
@@ -69,6 +72,7 @@ type roomView struct {
 	parked    int
 	refused   map[ordering.Reason]uint64 // by the graph, since the room was loaded
 	self      bool                       // this device may write
+	order     core.Order
 }
 
 func newRoom(n *Node, meta storage.Room) *room {
@@ -87,14 +91,18 @@ func newRoom(n *Node, meta storage.Room) *room {
 // load restores the core from disk. It is called before run, and again when a
 // write failed.
 func (r *room) load(ctx context.Context) error {
-	c := core.New(core.Config{Room: r.id, Self: r.n.id.origin, Key: r.n.id.key})
+	c := core.New(core.Config{
+		Room: r.id, Self: r.n.id.origin, Key: r.n.id.key, Priority: int32(r.n.cfg.Priority), Seed: rand.Uint64(),
+		Waits: core.Waits{Stable: r.n.cfg.Stability, Hold: r.n.cfg.Hold},
+	})
 	var grants []keyGrant
 	var gone ordering.Key
-	for e, err := range r.n.store.Restore(ctx, r.id) {
+	for stored, err := range r.n.store.Restore(ctx, r.id) {
 		if err != nil {
 			return err
 		}
-		c.Restore(e)
+		e := stored.Entry
+		c.Restore(e, stored.Run)
 		switch e.Kind {
 		case ordering.KindKey:
 			grants = appendGrant(grants, e)
@@ -116,12 +124,40 @@ func (r *room) load(ctx context.Context) error {
 			r.wantKey(g.id)
 		}
 	}
+	saved, err := r.saved(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := c.Resume(now, saved); err != nil {
+		return fmt.Errorf("node: resume the order of room %s: %w", r.id, err)
+	}
+	c.Health(now, r.n.diskState.Load() == nil, r.n.draining.Load())
 	r.core, r.grants, r.gone, r.census = c, grants, gone, -1
 	clear(r.peers)
 	if r.owesKey() {
 		r.planRekey()
 	}
 	return nil
+}
+
+// saved reads where the order stood.
+func (r *room) saved(ctx context.Context) (s core.Saved, err error) {
+	store := r.n.store
+	if s.Control, s.Mark, err = store.Control(ctx, r.id); err != nil {
+		return s, err
+	}
+	if s.Emitted, err = store.Emitted(ctx, r.id); err != nil {
+		return s, err
+	}
+	if s.Recent, err = store.Recent(ctx, r.id); err != nil {
+		return s, err
+	}
+	if s.Kept, err = store.Kept(ctx, r.id); err != nil {
+		return s, err
+	}
+	s.Seen, err = store.Seen(ctx, r.id)
+	return s, err
 }
 
 // run owns the room until ctx ends.
@@ -143,7 +179,32 @@ func (r *room) run(ctx context.Context) error {
 		case <-ctx.Done():
 			r.drain()
 			r.flush()
+			r.leave(timer)
 			return nil
+		case f := <-r.inbox:
+			f()
+			r.drain()
+		case <-r.again:
+			r.reconcile()
+		case <-timer.C:
+		}
+		r.flush()
+	}
+}
+
+// leave hands leadership over before this node goes (B9), for as long as
+// handoverWait.
+func (r *room) leave(timer *time.Timer) {
+	until := time.Now().Add(handoverWait)
+	r.core.Health(time.Now(), r.n.diskState.Load() == nil, true)
+	r.flush()
+	for !r.broken && !r.core.MayLeave() && time.Now().Before(until) {
+		wait := time.Until(until)
+		if d := r.deadline(); !d.IsZero() {
+			wait = min(wait, max(0, time.Until(d)))
+		}
+		timer.Reset(wait)
+		select {
 		case f := <-r.inbox:
 			f()
 			r.drain()
@@ -246,9 +307,10 @@ func (r *room) flush() {
 		r.due(time.Now())
 		ready := r.core.Ready()
 		if ready.Empty() && len(r.waits) == 0 && len(r.sayings) == 0 {
+			r.core.Advance(time.Now())
 			break
 		}
-		keys, err := r.persist(ready.Persist)
+		keys, err := r.persist(ready)
 		if err != nil {
 			r.breakDown(err)
 			return
@@ -257,30 +319,92 @@ func (r *room) flush() {
 			tell(nil)
 		}
 		r.waits = nil
-		for _, m := range ready.Send {
-			r.n.net.Send(m.To, r.id, m.Msg)
+		if ready.Install != nil {
+			if err := r.load(r.ctx); err != nil {
+				r.breakDown(err)
+				return
+			}
+			r.reconcile()
+			continue
 		}
-		for _, run := range ready.Publish {
-			r.n.net.Publish(r.id, run)
-		}
-		if ready.Fetch != nil {
-			r.fetch(*ready.Fetch)
-		}
+		r.send(ready)
+		r.core.Advance(time.Now())
 		r.learn(ready.Persist, keys)
+		r.tell(ready.Events)
 	}
 	r.pursueJoining(time.Now())
 	r.show()
 }
 
-// persist makes runs durable with their readable text, and returns the room keys
-// that came with them.
-func (r *room) persist(accepted []dag.Accepted) ([]roomKey, error) {
-	if len(accepted) == 0 {
+// send says what the core wants said.
+func (r *room) send(ready core.Ready) {
+	for _, m := range ready.Send {
+		r.n.net.Send(m.To, r.id, m.Msg)
+	}
+	for _, run := range ready.Publish {
+		r.n.net.Publish(r.id, run)
+	}
+	if ready.Fetch != nil {
+		r.fetch(*ready.Fetch)
+	}
+	if ready.FetchFinals != nil {
+		r.fetchFinals(*ready.FetchFinals)
+	}
+	if ready.Load != nil {
+		r.readBack(ready.Load)
+	}
+}
+
+// tell tells people what happened to the order.
+func (r *room) tell(events []core.Event) {
+	for _, e := range events {
+		at := chat.Event{Room: r.meta.Name, RoomID: r.id.String(), Term: e.Term, Epoch: e.Epoch}
+		switch e.Kind {
+		case core.LeaderChanged:
+			if e.Leader == (ordering.Origin{}) {
+				continue // soon there is another
+			}
+			at.Type, at.Leader = chat.EventLeader, r.nameOf(e.Leader)
+		case core.EpochOpened:
+			at.Type, at.Order = chat.EventEpoch, orderOf(e.Mode)
+			for _, o := range e.View {
+				at.View = append(at.View, r.nameOf(o))
+			}
+		case core.Diverged:
+			r.log.Error("replicas differ in the final order; this one froze", "index", e.Index)
+			continue
+		case core.SetBack:
+			r.log.Error("this data directory is older than what other members remember of it; it falls silent")
+			continue
+		}
+		r.log.Info("order", "event", string(at.Type), "term", at.Term, "leader", at.Leader, "epoch", at.Epoch)
+		r.n.emit(at)
+	}
+}
+
+// nameOf returns a member's name as it is shown in the room.
+func (r *room) nameOf(o ordering.Origin) string {
+	if v := r.view.Load(); v != nil && v.names[o.Device] != "" {
+		return v.names[o.Device]
+	}
+	return "~" + o.Tag()
+}
+
+// persist makes durable what a Ready wants durable, in one commit, runs with
+// their readable text; it returns the room keys that came with them.
+func (r *room) persist(ready core.Ready) ([]roomKey, error) {
+	if !ready.Durable() {
 		return nil, nil
 	}
-	w := &storage.Write{Room: r.id}
+	w := &storage.Write{Room: r.id, Finals: ready.Final, Mark: ready.Mark, Seen: ready.Seen}
+	if !ready.Control.Empty() {
+		w.Control = &ready.Control
+	}
+	if in := ready.Install; in != nil {
+		w.Install = &storage.Install{Saved: in.Saved, Mark: in.Mark, First: in.First, Order: in.Order, Hashes: in.Hashes, Emitted: in.Emitted}
+	}
 	var keys []roomKey
-	for _, a := range accepted {
+	for _, a := range ready.Persist {
 		run := a.Run.Run()
 		for i, e := range run.Entries[a.Skip:] {
 			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i])}
@@ -305,6 +429,9 @@ func (r *room) persist(accepted []dag.Accepted) ([]roomKey, error) {
 	}
 	for _, e := range w.Entries {
 		r.log.Debug("journaled", "entry", e.Entry.ID().String(), "kind", int(e.Entry.Kind))
+	}
+	for _, f := range ready.Final {
+		r.log.Debug("final", "entry", f.ID.String(), "index", f.Index)
 	}
 	return keys, nil
 }
@@ -412,7 +539,7 @@ func (r *room) mend() bool {
 func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
-	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device)}
+	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), order: r.core.Order()}
 	if old != nil && r.census == g.MembersVersion() {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)
@@ -451,7 +578,7 @@ func (r *room) reconcile() {
 	for d, p := range sharing {
 		if _, ok := r.peers[d]; !ok && r.mayShare(d) {
 			r.core.Connect(now, d)
-			r.core.Hears(d, p.hears)
+			r.core.Observe(now, d, p.vital)
 			r.peers[d] = p.session
 		}
 	}
@@ -518,6 +645,42 @@ func (r *room) fetch(f core.Fetch) {
 			r.log.Debug("fetch ended early", "peer", r.n.nameOf(f.From), "error", err)
 		}
 		r.post(whole, func() { r.core.Fetched(time.Now(), f.From, err) }) //nolint:errcheck // stopping
+	})
+}
+
+// fetchFinals brings the ids of the final list from a peer.
+func (r *room) fetchFinals(f core.FetchFinals) {
+	r.n.goFor(func(whole context.Context) {
+		ctx, cancel := context.WithTimeout(whole, fetchTimeout)
+		err := r.n.net.Finals(ctx, f.From, wire.FinalsRequest{Room: r.id, After: f.After}, func(first uint64, ids []ordering.EntryID) error {
+			return r.post(ctx, func() {
+				if !r.broken {
+					r.core.FinalsPulled(time.Now(), f.From, first, ids)
+				}
+			})
+		})
+		cancel()
+		r.post(whole, func() { r.core.FinalsEnded(time.Now(), f.From, err) }) //nolint:errcheck // stopping
+	})
+}
+
+// readBack hands the core runs from the own disk.
+func (r *room) readBack(wants []ordering.Want) {
+	asked := r.core
+	r.n.goFor(func(ctx context.Context) {
+		var runs []ordering.Run
+		for run, err := range r.n.store.Runs(ctx, r.id, wants, core.LoadBytes) {
+			if err != nil {
+				r.log.Warn("could not read back what waits for its place", "error", err)
+				break
+			}
+			runs = append(runs, run)
+		}
+		r.post(ctx, func() { //nolint:errcheck // stopping
+			if r.core == asked {
+				r.core.Loaded(time.Now(), runs)
+			}
+		})
 	})
 }
 

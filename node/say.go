@@ -26,16 +26,16 @@ type saying struct {
 }
 
 // person makes the entry of what a person does.
-func person(key ed25519.PrivateKey, room ordering.RoomID, kind ordering.Kind, id string, p ordering.Payload) *saying {
-	stamp, plain := stamped(key, room, id, p)
+func (r *room) person(key ed25519.PrivateKey, kind ordering.Kind, id string, p ordering.Payload) *saying {
+	stamp, plain := stamped(key, r.id, r.n.id.origin.Device, id, p)
 	return &saying{kind: kind, stamp: stamp, plain: plain}
 }
 
 // stamped makes the payload of what a person does, and the client's signature.
-func stamped(key ed25519.PrivateKey, room ordering.RoomID, id string, p ordering.Payload) (*ordering.Stamp, []byte) {
+func stamped(key ed25519.PrivateKey, room ordering.RoomID, node ordering.DeviceKey, id string, p ordering.Payload) (*ordering.Stamp, []byte) {
 	p.Salt = saltOf(key, room, id)
 	plain := p.Encode()
-	return ordering.SignClient(key, room, 0, id, plain), plain
+	return ordering.SignClient(key, room, 0, node, id, plain), plain
 }
 
 // say adds an entry to those that go into the next run.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 	c := chat.Room{
 		ID: r.id.String(), Name: v.meta.Name, Order: orderOf(v.meta.Mode),
 		State: chat.RoomState(v.meta.State), Reason: v.meta.Reason,
-		Members: len(v.member), Waiting: n.waiting(v),
+		Members: len(v.member), Waiting: n.waiting(v), FinalIndex: v.order.FinalIndex,
 	}
 	if v.self {
 		c.Online = 1
@@ -110,7 +111,7 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 	if c.State == chat.Joining {
 		c.Progress = chat.Progress{Have: v.entries, Want: v.meta.Target.Count()}
 	}
-	total, unread, err := n.store.Counts(ctx, r.id, v.meta.ReadTo)
+	total, unread, err := n.store.Counts(ctx, r.id)
 	if err != nil {
 		return c, err
 	}
@@ -144,16 +145,30 @@ func (n *Node) waiting(v *roomView) string {
 		}
 	}
 	switch others := len(v.member) - 1; {
+	case v.order.Diverged > 0:
+		return fmt.Sprintf("This node and another hold different histories from position %d on. It stopped making messages final; compare `tertulia verify` on both.", v.order.Diverged)
 	case !v.self:
 		return "This device is no longer a member."
 	case others <= 0:
 		return "You are the only one here. Invite somebody."
 	case len(away) == others:
 		return "Waiting for " + inList(away) + ": nobody else of this room is reachable. Your messages are saved and go out when someone is."
+	case len(v.order.WaitingFor) > 0:
+		return "Nothing becomes final until " + inList(namesIn(v, v.order.WaitingFor)) + " can be reached again. Messages are saved and shown meanwhile."
 	case len(away) > 0:
 		return inList(away) + " cannot be reached now, and will get your messages later."
 	}
 	return ""
+}
+
+func namesIn(v *roomView, origins []ordering.Origin) []string {
+	names := make([]string, len(origins))
+	for i, o := range origins {
+		if names[i] = v.names[o.Device]; names[i] == "" {
+			names[i] = "~" + o.Tag()
+		}
+	}
+	return names
 }
 
 // inList joins names as a sentence does, and counts what is too long to name.
@@ -265,7 +280,7 @@ func (n *Node) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) {
 	if err != nil {
 		return chat.Page{}, err
 	}
-	total, _, err := n.store.Counts(ctx, r.id, nil)
+	total, _, err := n.store.Counts(ctx, r.id)
 	if err != nil {
 		return chat.Page{}, err
 	}
@@ -279,6 +294,20 @@ func (n *Node) Since(ctx context.Context, ref string, arrival uint64, limit int)
 		return nil, err
 	}
 	rows, err := n.store.Since(ctx, r.id, arrival, min(cmp.Or(limit, 100), chat.MaxPage))
+	if err != nil {
+		return nil, err
+	}
+	return n.messagesOf(r, rows), nil
+}
+
+// Finals returns the final messages after an index, in the order of their
+// indexes.
+func (n *Node) Finals(ctx context.Context, ref string, after uint64, limit int) ([]chat.Message, error) {
+	r, err := n.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := n.store.Finals(ctx, r.id, after, min(cmp.Or(limit, 100), chat.MaxPage))
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +368,13 @@ func (n *Node) messageOf(r *room, row storage.Row) chat.Message {
 		Origin: v.names[row.ID.Origin.Device], Sender: row.Line.Sender, SenderID: hex.EncodeToString(row.ClientKey[:8]),
 		Text: row.Line.Text, State: chat.Tentative, Lamport: row.TS, Time: time.UnixMilli(row.WallMS), ClientID: row.ClientID,
 		Unreadable: !row.Line.Readable, Arrival: row.Arrival,
-		Position: hex.EncodeToString(ordering.Key{TS: row.TS, EntryID: row.ID}.Bytes()),
+		Position: hex.EncodeToString(row.Place()),
+	}
+	if f := row.Final; f.Index > 0 {
+		m.State, m.Index, m.Hash, m.Epoch, m.Late = chat.Final, f.Index, f.OrderHash.String(), f.Epoch, f.Late
+		if f.Leader != (ordering.Origin{}) {
+			m.Leader = r.nameOf(f.Leader)
+		}
 	}
 	if m.Origin == "" {
 		m.Origin = row.ID.Origin.Tag()
@@ -388,11 +423,16 @@ func kindOf(k ordering.Kind) chat.Kind {
 }
 
 func positionBytes(s string) ([]byte, error) {
-	if s == "" {
+	switch s {
+	case "":
 		return nil, nil
+	case chat.BeforeAll:
+		return storage.FinalPlace(0), nil
+	case chat.BeforeTentative:
+		return storage.FinalPlace(math.MaxUint64), nil
 	}
 	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != ordering.KeySize {
+	if err != nil || !storage.IsPlace(b) {
 		return nil, chat.Errorf(chat.CodeInvalid, "%q is not a position in a room.", s)
 	}
 	return b, nil
@@ -436,11 +476,11 @@ func (n *Node) Send(ctx context.Context, d chat.Draft) (chat.Sent, error) {
 	if err != nil {
 		return chat.Sent{}, err
 	}
-	says := []*saying{person(key, r.id, ordering.KindMessage, id, p)}
+	says := []*saying{r.person(key, ordering.KindMessage, id, p)}
 	joined := joinedKey{r.id, name}
 	first := !n.isNoted(joined)
 	if first { // who speaks has joined
-		says = append([]*saying{person(key, r.id, ordering.KindJoined, clientJoined, ordering.Payload{Name: name})}, says...)
+		says = append([]*saying{r.person(key, ordering.KindJoined, clientJoined, ordering.Payload{Name: name})}, says...)
 	}
 	ref, duplicate, err := r.sayAndWait(ctx, says...)
 	if err != nil {
@@ -491,7 +531,7 @@ func (n *Node) announce(ctx context.Context, ref, username string, kind ordering
 	if err != nil {
 		return err
 	}
-	_, _, err = r.sayAndWait(ctx, person(key, r.id, kind, id, ordering.Payload{Name: name}))
+	_, _, err = r.sayAndWait(ctx, r.person(key, kind, id, ordering.Payload{Name: name}))
 	return err
 }
 
@@ -541,14 +581,7 @@ func (n *Node) MarkRead(ctx context.Context, ref, position string) error {
 	if err != nil {
 		return err
 	}
-	saved, err := ask(ctx, r, func() error {
-		if bytes.Compare(to, r.meta.ReadTo) <= 0 {
-			return nil
-		}
-		r.meta.ReadTo = to
-		return r.saveMeta()
-	})
-	return errors.Join(err, saved)
+	return n.store.Commit(ctx, &storage.Write{Room: r.id, ReadTo: to})
 }
 
 // Members lists the devices that may write in a room.
@@ -611,16 +644,39 @@ func (n *Node) Status(ctx context.Context) (chat.Status, error) {
 	return s, nil
 }
 
+func (r *room) namesOf(origins []ordering.Origin) []string {
+	names := make([]string, len(origins))
+	for i, o := range origins {
+		names[i] = r.nameOf(o)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error) {
 	v := r.view.Load()
-	total, _, err := n.store.Counts(ctx, r.id, nil)
+	total, _, err := n.store.Counts(ctx, r.id)
 	if err != nil {
 		return chat.RoomStatus{}, err
 	}
 	s := chat.RoomStatus{
 		Name: v.meta.Name, ID: r.id.String(), Order: orderOf(v.meta.Mode), State: chat.RoomState(v.meta.State),
+		Epoch: v.order.Epoch, Term: v.order.Term, FinalIndex: v.order.FinalIndex,
 		OrderHash: r.id.String(), // of the empty final list
-		Tentative: total, Clocks: make(map[string]uint64), Parked: v.parked,
+		Tentative: total - min(total, v.order.FinalIndex), Clocks: make(map[string]uint64), Parked: v.parked, Diverged: v.order.Diverged,
+		View: r.namesOf(v.order.View), Voters: r.namesOf(v.order.Voters), WaitingFor: r.namesOf(v.order.WaitingFor),
+	}
+	if v.order.FinalIndex > 0 {
+		s.OrderHash = v.order.OrderHash.String()
+	}
+	if v.order.Leader != (ordering.Origin{}) {
+		s.Leader = r.nameOf(v.order.Leader)
+	}
+	if v.order.Mode == ordering.Leader {
+		s.Replicas = append(s.Replicas, chat.Replica{NodeID: n.id.nodeID, FinalIndex: v.order.FinalIndex, OrderHash: s.OrderHash, Diverged: v.order.Diverged > 0})
+		for _, p := range v.order.Replicas {
+			s.Replicas = append(s.Replicas, chat.Replica{NodeID: r.nameOf(p.Origin), FinalIndex: p.FinalIndex, OrderHash: p.OrderHash.String(), Diverged: p.Diverged})
+		}
 	}
 	clocks, err := ask(ctx, r, func() map[ordering.Origin]uint64 {
 		g := r.core.Graph()

@@ -73,7 +73,7 @@ func TestAMessageIsRelayedToWhomItsAuthorCannotReach(t *testing.T) {
 	b.until("it knows who hears whom", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return len(b.peers[a.device()].hears) == 2 && len(b.peers[c.device()].hears) == 2
+		return len(b.peers[a.device()].vital.Hears) == 2 && len(b.peers[c.device()].vital.Hears) == 2
 	})
 	// What the network would say if the two could not reach each other. It is said
 	// again before each message, for the true state may have been under way.
@@ -239,7 +239,7 @@ func TestRepeatsInOneBatchAreOneMessage(t *testing.T) {
 	answers := make(chan answer, count)
 	inRoom(r, func(room *room) bool {
 		for i := range count {
-			stamp, plain := stamped(key, room.id, "same", ordering.Payload{Name: "Ana", Text: fmt.Sprintf("text %d", i%2)})
+			stamp, plain := stamped(key, room.id, room.n.id.origin.Device, "same", ordering.Payload{Name: "Ana", Text: fmt.Sprintf("text %d", i%2)})
 			room.say(&saying{kind: ordering.KindMessage, stamp: stamp, plain: plain, reply: func(ref ordering.Ref, duplicate bool, err error) {
 				answers <- answer{ref, duplicate, err}
 			}})

@@ -22,7 +22,7 @@ func TestWhatWasVerifiedBeforeItsKeyCameIsReadable(t *testing.T) {
 	readable := inRoom(a, func(r *room) bool {
 		k, _ := r.currentKey()
 		e := r.core.Graph().Next(r.n.id.origin)
-		stamp, plain := stamped(key, r.id, "c1", ordering.Payload{Name: "Ana", Text: "hello"})
+		stamp, plain := stamped(key, r.id, r.n.id.origin.Device, "c1", ordering.Payload{Name: "Ana", Text: "hello"})
 		e.Kind, e.Client = ordering.KindMessage, stamp
 		e.Body = k.seal(plain, place(r.id, 0, e.ID(), e.Kind))
 		l := r.line(ordering.Seal(e), nil) // as if the key had come after the check

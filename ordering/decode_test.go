@@ -64,7 +64,7 @@ func TestAnEntryIsRefusedWhen(t *testing.T) {
 		many[i].Origin.Device[0] = byte(i)
 	}
 	good := func() Entry {
-		return Entry{Origin: origin(2), Seq: 1, TS: 1, Kind: KindMessage, Client: SignClient(key(9), RoomID{}, 0, "id", nil), Deps: sorted}
+		return Entry{Origin: origin(2), Seq: 1, TS: 1, Kind: KindMessage, Client: SignClient(key(9), RoomID{}, 0, origin(2).Device, "id", nil), Deps: sorted}
 	}
 	most := good()
 	most.Deps, most.Body, most.Client.ID = many[:MaxDeps], make([]byte, MaxBody), strings.Repeat("i", MaxClientID)
@@ -192,7 +192,7 @@ func TestASignedRunCanNotBe(t *testing.T) {
 	}
 	forged := *chain[2].Client
 	forged.Hash[0]++
-	moved := SignClient(key(9), RoomID(fill(1)), 0, "client-1", sample.payload.Encode())
+	moved := SignClient(key(9), RoomID(fill(1)), 0, origin(2).Device, "client-1", sample.payload.Encode())
 	for _, c := range []struct {
 		name string
 		run  Run
@@ -300,7 +300,7 @@ func randomEntry(r *rand.Rand) Entry {
 		e.Body = bytes(n)
 	}
 	if r.Intn(2) == 0 {
-		e.Client = SignClient(key(9), e.Room, e.Gen, string(bytes(1+r.Intn(MaxClientID))), e.Body)
+		e.Client = SignClient(key(9), e.Room, e.Gen, e.Origin.Device, string(bytes(1+r.Intn(MaxClientID))), e.Body)
 	}
 	for range r.Intn(MaxDeps) {
 		var d Ref
@@ -329,7 +329,7 @@ func TestDecodingGivesBackWhatWasEncoded(t *testing.T) {
 			f.Client != nil && *f.Client != *e.Client {
 			t.Fatalf("a field changed: %+v, was %+v", f, e)
 		}
-		if e.Client != nil && !f.Client.Verify(f.Room, f.Gen) {
+		if e.Client != nil && !f.Client.Verify(f.Room, f.Gen, f.Origin.Device) {
 			t.Fatal("the stamp does not verify")
 		}
 	}

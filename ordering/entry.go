@@ -183,23 +183,27 @@ func DecodeEntry(b []byte) (*Entry, error) {
 	return &e, nil
 }
 
-// SignClient returns the stamp of the client key on a plaintext payload.
-func SignClient(key ed25519.PrivateKey, room RoomID, gen uint64, id string, plaintext []byte) *Stamp {
+// SignClient returns the stamp of the client key on a plaintext payload that is
+// handed to the node of a device.
+func SignClient(key ed25519.PrivateKey, room RoomID, gen uint64, node DeviceKey, id string, plaintext []byte) *Stamp {
 	s := &Stamp{ID: id, Hash: sha256.Sum256(plaintext)}
 	copy(s.Key[:], key.Public().(ed25519.PublicKey))
-	copy(s.Sig[:], ed25519.Sign(key, clientMessage(room, gen, s)))
+	copy(s.Sig[:], ed25519.Sign(key, clientMessage(room, gen, node, s)))
 	return s
 }
 
-// Verify reports whether the client signed this payload for this room.
-func (s *Stamp) Verify(room RoomID, gen uint64) bool {
-	return ed25519.Verify(s.Key[:], clientMessage(room, gen, s), s.Sig[:])
+// Verify reports whether the client handed this payload to this node for this
+// room. A stamp holds for one device, so that no other member can put it on an
+// entry of its own and have the client's words count as a repeat of that.
+func (s *Stamp) Verify(room RoomID, gen uint64, node DeviceKey) bool {
+	return ed25519.Verify(s.Key[:], clientMessage(room, gen, node, s), s.Sig[:])
 }
 
-func clientMessage(room RoomID, gen uint64, s *Stamp) []byte {
+func clientMessage(room RoomID, gen uint64, node DeviceKey, s *Stamp) []byte {
 	e := encoder{b: []byte(clientDomain)}
 	e.raw(room[:])
 	e.u64(gen)
+	e.raw(node[:])
 	e.str(s.ID)
 	e.raw(s.Hash[:])
 	return e.b

@@ -113,7 +113,7 @@ func VerifyRun(r Run) (Verified, error) {
 				return Verified{}, Refuse(BadChain, e.ID())
 			}
 		}
-		if c := e.Client; c != nil && !c.Verify(e.Room, e.Gen) {
+		if c := e.Client; c != nil && !c.Verify(e.Room, e.Gen, e.Origin.Device) {
 			return Verified{}, Refuse(BadClientSignature, e.ID())
 		}
 	}

@@ -79,7 +79,7 @@ func entries() (genesis *Entry, chain []*Entry) {
 	two := Seal(Entry{Room: room, Origin: origin(2), Seq: 2, Prev: one.Hash(), Deps: deps, TS: 10, WallMS: 1_700_000_000_001, Kind: KindJoined, Body: []byte("sealed")})
 	three := Seal(Entry{
 		Room: room, Origin: origin(2), Seq: 3, Prev: two.Hash(), TS: 11, Kind: KindMessage, Body: []byte("sealed too"),
-		Client: SignClient(key(9), room, 0, "client-1", sample.payload.Encode()),
+		Client: SignClient(key(9), room, 0, origin(2).Device, "client-1", sample.payload.Encode()),
 	})
 	return genesis, []*Entry{one, two, three}
 }

@@ -35,3 +35,41 @@ func BenchmarkPushRoundTrip(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSignalAmongPushes measures a signal's way to a node for which
+// maxQueuedBytes of pushes wait all the time.
+func BenchmarkSignalAmongPushes(b *testing.B) {
+	for _, transport := range []struct {
+		name   string
+		listen []string
+	}{{"tcp", onTCP}, {"quic", onQUIC}} {
+		b.Run(transport.name, func(b *testing.B) {
+			x, y := start(b, 1, func(c *Config) { c.Listen = transport.listen }), start(b, 2, func(c *Config) { c.Listen = transport.listen })
+			push := &ordering.Push{Run: testRun(1, 1, 32<<10)}
+			came := make(chan time.Time)
+			y.scribe.message = func(_ ordering.DeviceKey, room ordering.RoomID, m ordering.Message) {
+				if _, ok := m.(*ordering.Raft); ok {
+					came <- time.Now()
+					return
+				}
+				x.Send(y.Self(), room, m) // another one in its place
+			}
+			befriend(x, y)
+			x.await(b, "up", y.Self())
+			y.await(b, "up", x.Self())
+			for range maxQueuedBytes / push.Run.Size() {
+				x.Send(y.Self(), testRoom, push)
+			}
+			signal := &ordering.Raft{Data: make([]byte, 1<<10)}
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				x.Send(y.Self(), testRoom, signal)
+				took = append(took, (<-came).Sub(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/gologshim"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
@@ -30,10 +31,11 @@ import (
 
 // The protocols, all our own, so that no public network mixes with ours.
 const (
-	protocolPeer  = "/tertulia/peer/1"
-	protocolJoin  = "/tertulia/join/1"
-	protocolFetch = "/tertulia/fetch/1"
-	protocolKeys  = "/tertulia/keys/1"
+	protocolPeer   = "/tertulia/peer/1"
+	protocolJoin   = "/tertulia/join/1"
+	protocolFetch  = "/tertulia/fetch/1"
+	protocolFinals = "/tertulia/finals/1"
+	protocolKeys   = "/tertulia/keys/1"
 )
 
 // Limits of the host. libp2p's own allow 8 connections per address and one new
@@ -51,6 +53,11 @@ const (
 	relayCircuitLength = 30 * time.Minute
 	relayBuffer        = 16 << 10              // bytes per circuit and direction
 	quicHandicap       = 50 * time.Millisecond // on private networks
+	// streamWindow is how many bytes a TCP stream may have on the way that the
+	// peer has not read. Heartbeats and signals wait for that much, 42 ms at
+	// 100 Mbit/s; libp2p's own 16 MiB would be more than a second. A history is
+	// still fetched with 5 MB/s over a round trip of 100 ms.
+	streamWindow = 512 << 10
 )
 
 func newHost(cfg Config, bootstraps []peer.AddrInfo) (host.Host, error) {
@@ -75,6 +82,7 @@ func newHost(cfg Config, bootstraps []peer.AddrInfo) (host.Host, error) {
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, newYamux()),
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionManager(conns),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
@@ -109,6 +117,13 @@ func newHost(cfg Config, bootstraps []peer.AddrInfo) (host.Host, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// newYamux returns the multiplexer of TCP connections.
+func newYamux() network.Multiplexer {
+	t := *yamux.DefaultTransport
+	t.MaxStreamWindowSize = streamWindow
+	return &t
 }
 
 func listenAddrs(cfg Config) []string {

@@ -95,10 +95,21 @@ func TestKilledProcessIsDownAndUpAgainAfterItsRestart(t *testing.T) {
 			a.Remember(d, p.Addrs)
 			a.Members([]ordering.DeviceKey{d})
 			a.await(t, "up", d)
-			p.kill(t)
 			began := time.Now()
-			a.await(t, "down", d)
+			p.kill(t)
+			what, value := a.next(t, d, "suspected", "down")
+			learnt := time.Since(began)
+			if what == "suspected" {
+				if value != true {
+					t.Error("not suspected any more, though it is dead")
+				}
+				a.await(t, "down", d)
+			}
 			down := time.Since(began)
+			t.Logf("%s after %v", what, learnt)
+			if learnt > time.Second {
+				t.Error("too late")
+			}
 			began = time.Now()
 			p2 := startProcess(t, p.Listen, a.Addrs())
 			defer p2.kill(t)

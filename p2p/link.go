@@ -53,6 +53,7 @@ type link struct {
 	cur       *session // the one stream; may not have said hello yet
 	last      wire.Hello
 	kick      chan struct{} // one slot: the keeper is to try at once
+	abort     func()        // gives up the keeper's attempt; nil: there is none
 
 	// deliver is held while the Handler is told something of this peer, so
 	// that it hears of it in order.
@@ -196,15 +197,31 @@ func (n *Network) reopen(l *link, lost *session) {
 	l.settle(n)
 }
 
+// attempt dials a peer, unless it comes by itself meanwhile: then the keeper is
+// to watch over that session, and not to hang in a dial while it breaks.
 func (n *Network) attempt(l *link, fails int) error {
+	abort, end := context.WithCancel(n.ctx)
+	defer end()
+	n.mu.Lock()
+	taken := l.cur != nil
+	l.abort = end
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		l.abort = nil
+		n.mu.Unlock()
+	}()
+	if taken {
+		return nil
+	}
 	wait := attemptShort
 	if fails >= quickAttempts {
 		wait = attemptLong
 	}
 	if n.dht != nil && fails%lookupEvery == lookupEvery-1 {
-		n.lookup(l)
+		n.lookup(abort, l)
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, wait)
+	ctx, cancel := context.WithTimeout(abort, wait)
 	defer cancel()
 	err := n.open(ctx, l)
 	if err != nil {
@@ -214,8 +231,8 @@ func (n *Network) attempt(l *link, fails int) error {
 }
 
 // lookup asks the DHT where a peer is.
-func (n *Network) lookup(l *link) {
-	ctx, cancel := context.WithTimeout(n.ctx, lookupWait)
+func (n *Network) lookup(ctx context.Context, l *link) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
 	info, err := n.dht.FindPeer(ctx, l.id)
 	if err != nil {
@@ -413,6 +430,9 @@ func (n *Network) claim(s *session, hello wire.Hello) bool {
 	n.links[l.device] = l
 	if old == nil {
 		l.cur = s
+		if !s.opened && l.abort != nil {
+			l.abort()
+		}
 		return true
 	}
 	if s.opened {
@@ -477,11 +497,14 @@ func (l *link) settle(n *Network) {
 }
 
 // Send says something to a peer in a room. It never blocks and says nothing to
-// a peer that is not up. Of what waits for a slow peer, the last Digest and
-// Have of a room are kept and the oldest pushes are dropped.
+// a peer that is not up. Signals and relays overtake what else waits. Of what
+// waits for a slow peer, the last Digest and Have of a room are kept, and the
+// oldest pushes and signals are dropped, a Raft or Standing before others.
 func (n *Network) Send(to ordering.DeviceKey, room ordering.RoomID, m ordering.Message) {
 	if s := n.session(to); s != nil {
-		n.droppedHints.Add(uint64(s.out.put(&wire.Room{Room: room, Msg: m})))
+		gone := s.out.put(&wire.Room{Room: room, Msg: m})
+		n.droppedHints.Add(uint64(gone.hints))
+		n.droppedSignals.Add(uint64(gone.signals))
 	}
 }
 
@@ -524,6 +547,14 @@ func (n *Network) sessions() []*session {
 		}
 	}
 	return all
+}
+
+// RTT returns the round trip to a device that is up, or 0 while it is unknown.
+func (n *Network) RTT(d ordering.DeviceKey) time.Duration {
+	if s := n.session(d); s != nil {
+		return s.roundTrip()
+	}
+	return 0
 }
 
 // hears lists whom this node hears, for its heartbeats.

@@ -12,26 +12,35 @@ import (
 // Limits of what waits for one peer. Runs are shared between the queues of all
 // peers, so that many slow peers do not multiply the bytes.
 const (
-	maxQueuedHints = 4096    // pushes
-	maxQueuedBytes = 8 << 20 // bytes of their runs
-	maxQueuedRooms = 4096    // rooms with a Digest or Have waiting
-	maxRecordLists = 16      // PeerRecords frames
+	maxQueuedSignals     = 1024    // signals and relays
+	maxQueuedSignalBytes = 4 << 20 // bytes that they carry
+	maxQueuedHints       = 4096    // pushes
+	maxQueuedBytes       = 8 << 20 // bytes of their runs
+	maxQueuedRooms       = 4096    // rooms with a Digest or Have waiting
+	maxRecordLists       = 16      // PeerRecords frames
 )
 
-// outbox is the queue of frames to one peer. It keeps the order of what is put
-// in, with two exceptions: of a room's Digests and of its Haves only the last
-// is kept, and when the pushes are too many the oldest is dropped.
+// outbox is the queue of frames to one peer. Signals and relays overtake all
+// else but Rooms, in their own order; when they are too many, the oldest that
+// is said again by itself is dropped. The rest keeps the order in which it is
+// put in, with two exceptions: of a room's Digests and of its Haves only the
+// last is kept, and when the pushes are too many the oldest is dropped.
 type outbox struct {
 	wake chan struct{} // one slot: there is something to take
 
 	mu      sync.Mutex
 	rooms   *wire.Rooms
 	records []*wire.PeerRecords
+	signals list.List // of *wire.Room
+	carried int       // bytes that the signals carry
 	queue   list.List // of *wire.Room
 	hints   list.List // of the queue's elements that are pushes
 	bytes   int       // of the runs in hints
 	control map[controlKey]*list.Element
 }
+
+// dropped counts what had to go for something newer.
+type dropped struct{ hints, signals int }
 
 type controlKey struct {
 	room   ordering.RoomID
@@ -42,8 +51,8 @@ func newOutbox() *outbox {
 	return &outbox{wake: make(chan struct{}, 1), control: map[controlKey]*list.Element{}}
 }
 
-// put appends a message and returns how many hints had to go for it.
-func (o *outbox) put(f *wire.Room) (dropped int) {
+// put appends a message.
+func (o *outbox) put(f *wire.Room) (gone dropped) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch m := f.Msg.(type) {
@@ -52,7 +61,7 @@ func (o *outbox) put(f *wire.Room) (dropped int) {
 		o.bytes += m.Run.Size()
 		for o.hints.Len() > maxQueuedHints || o.bytes > maxQueuedBytes && o.hints.Len() > 1 {
 			o.drop(o.hints.Front().Value.(*list.Element))
-			dropped++
+			gone.hints++
 		}
 	case *ordering.Digest:
 		o.replace(controlKey{f.Room, true}, f)
@@ -62,9 +71,47 @@ func (o *outbox) put(f *wire.Room) (dropped int) {
 			f = &wire.Room{Room: f.Room, Msg: &ordering.Have{Vector: m.Vector, Answer: true}}
 		}
 		o.replace(key, f)
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay:
+		o.signals.PushBack(f)
+		o.carried += carries(f)
+		for o.signals.Len() > maxQueuedSignals || o.carried > maxQueuedSignalBytes {
+			o.dropSignal(o.leastMissed())
+			gone.signals++
+		}
 	}
-	o.signal()
-	return dropped
+	o.poke()
+	return gone
+}
+
+// carries returns the bytes that a signal or relay carries. What has a fixed
+// size is bounded by number alone.
+func carries(f *wire.Room) int {
+	switch m := f.Msg.(type) {
+	case *ordering.Raft:
+		return len(m.Data)
+	case *ordering.Relay:
+		return len(m.Data)
+	case *ordering.Bully, *ordering.Standing, *ordering.Push, *ordering.Digest, *ordering.Have:
+	}
+	return 0
+}
+
+// leastMissed returns the oldest Raft or Standing, which their senders make up
+// for, or where there is none the oldest signal. signals is not empty.
+func (o *outbox) leastMissed() *list.Element {
+	for e := o.signals.Front(); e != nil; e = e.Next() {
+		switch e.Value.(*wire.Room).Msg.(type) {
+		case *ordering.Raft, *ordering.Standing:
+			return e
+		case *ordering.Bully, *ordering.Relay, *ordering.Push, *ordering.Digest, *ordering.Have:
+		}
+	}
+	return o.signals.Front()
+}
+
+func (o *outbox) dropSignal(e *list.Element) {
+	o.signals.Remove(e)
+	o.carried -= carries(e.Value.(*wire.Room))
 }
 
 func (o *outbox) replace(key controlKey, f *wire.Room) {
@@ -88,7 +135,7 @@ func (o *outbox) share(rooms []ordering.RoomID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.rooms = &wire.Rooms{IDs: rooms}
-	o.signal()
+	o.poke()
 }
 
 // tell appends signed addresses; beyond the limit they are left out.
@@ -99,7 +146,7 @@ func (o *outbox) tell(r *wire.PeerRecords) bool {
 		return false
 	}
 	o.records = append(o.records, r)
-	o.signal()
+	o.poke()
 	return true
 }
 
@@ -110,6 +157,10 @@ func (o *outbox) take() wire.Frame {
 	if r := o.rooms; r != nil {
 		o.rooms = nil
 		return r
+	}
+	if e := o.signals.Front(); e != nil {
+		o.dropSignal(e)
+		return e.Value.(*wire.Room)
 	}
 	if len(o.records) > 0 {
 		r := o.records[0]
@@ -130,11 +181,13 @@ func (o *outbox) take() wire.Frame {
 	case *ordering.Have:
 		o.queue.Remove(e)
 		delete(o.control, controlKey{f.Room, false})
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay: // never in queue
 	}
 	return f
 }
 
-func (o *outbox) signal() {
+// poke wakes who takes.
+func (o *outbox) poke() {
 	select {
 	case o.wake <- struct{}{}:
 	default:

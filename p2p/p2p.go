@@ -73,9 +73,9 @@ const (
 )
 
 // Handler is told what the network brings. Its methods are called for one peer
-// one after another and in order (Gossip, AdmitJoin, ServeFetch, ServeKeys
-// and Refused excepted), for several peers at a time. They must not wait for long: a peer's
-// stream stands still meanwhile.
+// one after another and in order (Gossip, AdmitJoin, ServeFetch, ServeKeys,
+// ServeFinals and Refused excepted), for several peers at a time. They must not
+// wait for long: a peer's stream stands still meanwhile.
 type Handler interface {
 	// PeerUp and PeerDown of a device alternate, PeerUp first. A PeerUp after
 	// a PeerDown may have another BootID; anything may have been lost between.
@@ -84,23 +84,36 @@ type Handler interface {
 	// PeerSuspected comes between PeerUp and PeerDown.
 	PeerSuspected(d ordering.DeviceKey, suspected bool)
 	PeerHears(d ordering.DeviceKey, hears []ordering.DeviceKey)
+	// PeerHealth comes when it changes; of a peer that is up, it is DiskOK and
+	// not Draining until told otherwise.
+	PeerHealth(d ordering.DeviceKey, h Health)
 	// SharedRooms comes when the set of rooms is another than the last one of
 	// this PeerUp.
 	SharedRooms(d ordering.DeviceKey, rooms []ordering.RoomID)
-	// Message: the run of a Push is decoded, not verified.
+	// Message: the run of a Push and the signature of a Relay are not verified.
 	Message(d ordering.DeviceKey, room ordering.RoomID, m ordering.Message)
 	// Gossip brings a run that came by way of the device. It is of the room and
 	// its signatures hold; whether its author is a member is not judged.
 	Gossip(from ordering.DeviceKey, room ordering.RoomID, run ordering.Run)
 	AdmitJoin(ctx context.Context, d ordering.DeviceKey, req wire.JoinRequest) wire.JoinReply
 	// ServeFetch answers with send, in order. After an error of either, the
-	// stream is broken off and the asker sees a failure. It and ServeKeys are
-	// asked only for members, those with whom a room is shared, and those whom
+	// stream is broken off and the asker sees a failure. It, ServeFinals and
+	// ServeKeys are asked only for members, those with whom a room is shared, and those whom
 	// AdmitJoin admitted; others are refused as NotMember.
 	ServeFetch(ctx context.Context, d ordering.DeviceKey, req wire.FetchRequest, send func(ordering.Run) error) (more bool, err error)
+	// ServeFinals answers with send: the entries of the room's final order from
+	// index req.After+1 on, without a gap, at most wire.MaxFinals at a time. An
+	// error of either is as with ServeFetch.
+	ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, ids []ordering.EntryID) error) error
 	ServeKeys(ctx context.Context, d ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply
 	// Refused counts a frame or gossiped run of the device that was not taken.
 	Refused(d ordering.DeviceKey, reason ordering.Reason)
+}
+
+// Health is what a node says of its own fitness to lead (PROTOCOL.md, B2).
+type Health struct {
+	DiskOK   bool
+	Draining bool // it is about to leave
 }
 
 // PeerState says what is known of a peer's life.
@@ -131,9 +144,10 @@ type Peer struct {
 
 // Stats are counts since the start.
 type Stats struct {
-	DroppedHints  uint64 // pushes dropped because a peer's queue was full
-	DroppedGossip uint64 // runs that could not be published
-	UnknownFrames uint64 // frames of kinds this version does not know
+	DroppedHints   uint64 // pushes dropped because a peer's queue was full
+	DroppedSignals uint64 // signals and relays, likewise
+	DroppedGossip  uint64 // runs that could not be published
+	UnknownFrames  uint64 // frames of kinds this version does not know
 }
 
 // Network is a libp2p host and all that runs on it. Its methods may be called
@@ -158,8 +172,8 @@ type Network struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	droppedHints, droppedGossip, unknownFrames atomic.Uint64
-	hearsVersion                               atomic.Uint64
+	droppedHints, droppedSignals, droppedGossip, unknownFrames atomic.Uint64
+	hearsVersion, healthVersion                                atomic.Uint64
 
 	mu       sync.Mutex
 	stopping bool
@@ -170,8 +184,7 @@ type Network struct {
 	records  map[ordering.DeviceKey]addrRecord
 	untold   bool // records or shares changed since the last spreading
 	spread   time.Time
-	diskOK   bool
-	draining bool
+	health   Health // healthVersion changes after it
 }
 
 // addrRecord is a device's signed address record.
@@ -193,7 +206,7 @@ func New(cfg Config) (*Network, error) {
 		cfg: cfg, log: cfg.Log, boot: rand.Uint64(), epoch: time.Now(),
 		dials: make(chan struct{}, maxDials), started: make(chan struct{}), kick: make(chan struct{}, 1),
 		gates: newGates(), links: map[ordering.DeviceKey]*link{}, shares: map[ordering.DeviceKey][]ordering.RoomID{},
-		records: map[ordering.DeviceKey]addrRecord{}, diskOK: true, slowest: fetchWindow, idle: strangerWait,
+		records: map[ordering.DeviceKey]addrRecord{}, health: Health{DiskOK: true}, slowest: fetchWindow, idle: strangerWait,
 		welcomed: map[ordering.DeviceKey]bool{}, blamed: map[ordering.DeviceKey]bool{},
 	}
 	copy(n.self[:], cfg.Key.Public().(ed25519.PublicKey))
@@ -236,6 +249,7 @@ func (n *Network) listen(bootstraps []peer.AddrInfo) (err error) {
 	n.host.SetStreamHandler(protocolPeer, n.serve(n.accept))
 	n.host.SetStreamHandler(protocolJoin, n.serve(n.serveJoin))
 	n.host.SetStreamHandler(protocolFetch, n.serve(n.serveFetch))
+	n.host.SetStreamHandler(protocolFinals, n.serve(n.serveFinals))
 	n.host.SetStreamHandler(protocolKeys, n.serve(n.serveKeys))
 	return nil
 }
@@ -409,19 +423,30 @@ func (n *Network) Remember(d ordering.DeviceKey, addrs []string) {
 	n.retry(d)
 }
 
-// SetHealth is what heartbeats say of this node, from the next one on.
+// SetHealth is what heartbeats say of this node. A change is said at once, so
+// that peers know of a node that drains before it stops.
 func (n *Network) SetHealth(diskOK, draining bool) {
+	h := Health{diskOK, draining}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.diskOK, n.draining = diskOK, draining
+	changed := n.health != h
+	n.health = h
+	n.mu.Unlock()
+	if !changed {
+		return
+	}
+	n.healthVersion.Add(1)
+	for _, s := range n.sessions() {
+		s.out.poke()
+	}
 }
 
 // Stats returns the counts.
 func (n *Network) Stats() Stats {
 	return Stats{
-		DroppedHints:  n.droppedHints.Load(),
-		DroppedGossip: n.droppedGossip.Load(),
-		UnknownFrames: n.unknownFrames.Load(),
+		DroppedHints:   n.droppedHints.Load(),
+		DroppedSignals: n.droppedSignals.Load(),
+		DroppedGossip:  n.droppedGossip.Load(),
+		UnknownFrames:  n.unknownFrames.Load(),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"reflect"
 	"runtime"
@@ -43,6 +44,7 @@ type said struct {
 type scribe struct {
 	calls   chan said
 	answer  func(ctx context.Context, req wire.FetchRequest, send func(ordering.Run) error) (bool, error)
+	finals  func(req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error
 	admit   func(d ordering.DeviceKey, req wire.JoinRequest) wire.JoinReply
 	message func(d ordering.DeviceKey, room ordering.RoomID, m ordering.Message) // instead of writing it down
 }
@@ -57,6 +59,7 @@ func (s *scribe) PeerSuspected(d ordering.DeviceKey, b bool) { s.calls <- said{"
 func (s *scribe) PeerHears(d ordering.DeviceKey, h []ordering.DeviceKey) {
 	s.calls <- said{"hears", d, h}
 }
+func (s *scribe) PeerHealth(d ordering.DeviceKey, h Health) { s.calls <- said{"health", d, h} }
 func (s *scribe) SharedRooms(d ordering.DeviceKey, r []ordering.RoomID) {
 	s.calls <- said{"shared", d, r}
 }
@@ -76,6 +79,9 @@ func (s *scribe) AdmitJoin(_ context.Context, d ordering.DeviceKey, req wire.Joi
 func (s *scribe) ServeFetch(ctx context.Context, _ ordering.DeviceKey, req wire.FetchRequest, send func(ordering.Run) error) (bool, error) {
 	return s.answer(ctx, req, send)
 }
+func (s *scribe) ServeFinals(_ context.Context, _ ordering.DeviceKey, req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error {
+	return s.finals(req, send)
+}
 func (s *scribe) ServeKeys(_ context.Context, _ ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply {
 	var r wire.KeysReply
 	for _, id := range req.IDs {
@@ -88,16 +94,23 @@ func (s *scribe) Refused(d ordering.DeviceKey, r ordering.Reason) { s.calls <- s
 // await returns the next call of a kind about a device and forgets those before.
 func (s *scribe) await(t testing.TB, what string, who ordering.DeviceKey) any {
 	t.Helper()
+	_, value := s.next(t, who, what)
+	return value
+}
+
+// next is await for several kinds.
+func (s *scribe) next(t testing.TB, who ordering.DeviceKey, kinds ...string) (what string, value any) {
+	t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
 		select {
 		case c := <-s.calls:
-			if c.what == what && c.who == who {
-				return c.value
+			if c.who == who && slices.Contains(kinds, c.what) {
+				return c.what, c.value
 			}
 		case <-timeout.C:
-			t.Fatalf("nobody was told %q", what)
+			t.Fatalf("nobody was told %q", kinds)
 		}
 	}
 }
@@ -280,7 +293,7 @@ func TestRoundTripIsMeasured(t *testing.T) {
 	for {
 		p := a.Peers()
 		if len(p) == 1 && p[0].RTT > 0 {
-			if p[0].Device != b.Self() || p[0].State != Connected || p[0].Name != "n2" || p[0].RTT > time.Second {
+			if p[0].Device != b.Self() || a.RTT(b.Self()) == 0 || a.RTT(a.Self()) != 0 || p[0].State != Connected || p[0].Name != "n2" || p[0].RTT > time.Second {
 				t.Errorf("peer = %+v", p[0])
 			}
 			return
@@ -302,7 +315,7 @@ func TestFullQueueDropsTheOldestPushAndKeepsControl(t *testing.T) {
 	o.put(digest)
 	dropped := 0
 	for i := range uint64(maxQueuedHints + 3) {
-		dropped += o.put(&wire.Room{Room: testRoom, Msg: &ordering.Push{Run: testRun(1, i+1, 1)}})
+		dropped += o.put(&wire.Room{Room: testRoom, Msg: &ordering.Push{Run: testRun(1, i+1, 1)}}).hints
 	}
 	if dropped != 3 {
 		t.Errorf("dropped %d, want 3", dropped)
@@ -325,7 +338,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	o := newOutbox()
 	dropped := 0
 	for i := range uint64(200) {
-		dropped += o.put(&wire.Room{Room: testRoom, Msg: &ordering.Push{Run: testRun(1, i+1, ordering.MaxBody)}})
+		dropped += o.put(&wire.Room{Room: testRoom, Msg: &ordering.Push{Run: testRun(1, i+1, ordering.MaxBody)}}).hints
 	}
 	if o.bytes > maxQueuedBytes || dropped == 0 || o.hints.Len()+dropped != 200 {
 		t.Errorf("%d bytes wait, %d dropped, %d kept", o.bytes, dropped, o.hints.Len())
@@ -460,6 +473,37 @@ func TestSilentPeerIsSuspectedAlsoWhileTheWriterWaits(t *testing.T) {
 	a.await(t, "down", d)
 	if took := time.Since(began); took > writeWait-time.Second {
 		t.Errorf("down after %v, when the writer gave up", took)
+	}
+}
+
+// TestLossOfAPeerThatCameByItselfIsToldThoughADialHangs: the peer was away for
+// so long that a dial may hang for attemptLong.
+func TestLossOfAPeerThatCameByItselfIsToldThoughADialHangs(t *testing.T) {
+	hole, err := net.Listen("tcp4", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hole.Close()
+	a := start(t, 1)
+	d := ordering.DeviceKey(testKey(2).Public().(ed25519.PublicKey))
+	port := hole.Addr().(*net.TCPAddr).Port
+	a.Remember(d, []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/p2p/%s", port, PeerIDOf(d))})
+	a.Network.mu.Lock()
+	l := a.link(d)
+	a.Network.mu.Unlock()
+	result := make(chan error, 1)
+	go func() { result <- a.attempt(l, quickAttempts) }()
+	if _, err := hole.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	fake, _, _ := mute(t, a)
+	defer fake.Close()
+	if err := <-result; err == nil {
+		t.Error("the dial that hangs brought a connection")
+	}
+	if took := time.Since(began); took > attemptLong/2 {
+		t.Errorf("the dial went on for %v though the peer had come", took)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ const (
 	fetchWindow     = 20 * time.Second // of waiting; in it come fetchLeastBytes or fetchLeastRuns
 	fetchLeastBytes = 16 << 10
 	fetchLeastRuns  = 64
+
+	maxFinalsAnswer = 1 << 24 // ids in all pages of an answer; a longer order takes another request
 
 	perPeerStreams     = 8               // of one kind, served at a time
 	totalStreams       = 64              // the same for all peers together
@@ -106,12 +109,12 @@ func (q *quota) take(d ordering.DeviceKey, known bool, now time.Time) bool {
 }
 
 type gates struct {
-	hello, join, fetch, keys *gate
-	joins                    *quota
+	hello, join, fetch, finals, keys *gate
+	joins                            *quota
 }
 
 func newGates() gates {
-	return gates{newGate(), newGate(), newGate(), newGate(), &quota{}}
+	return gates{newGate(), newGate(), newGate(), newGate(), newGate(), &quota{}}
 }
 
 // call is one request on a stream of its own. Reads and writes fail after
@@ -389,16 +392,8 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 	defer func() { c.end(err) }()
 	rate := pace{window: n.slowest}
 	for {
-		began := time.Now()
-		f, err := c.receive(min(requestWait, rate.left()))
-		rate.wait(time.Since(began))
+		f, err := c.next(ctx, &rate)
 		if err != nil {
-			switch {
-			case ctx.Err() != nil:
-				err = ctx.Err()
-			case rate.left() == 0:
-				err = fmt.Errorf("%w: %w", errSlow, err)
-			}
 			n.refuse(from, err)
 			return false, fmt.Errorf("p2p: fetch from %s: %w", id, err)
 		}
@@ -414,7 +409,7 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 		case *wire.FetchEnd:
 			return f.More, nil
 		case *wire.Hello, *wire.Heartbeat, *wire.Leaving, *wire.Rooms, *wire.Room, *wire.PeerRecords, *wire.JoinRequest,
-			*wire.JoinReply, *wire.FetchRequest, *wire.KeysRequest, *wire.KeysReply:
+			*wire.JoinReply, *wire.FetchRequest, *wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage:
 			err = fmt.Errorf("%w: %T answers a fetch", wire.ErrMalformed, f)
 			n.refuse(from, err)
 			return false, fmt.Errorf("p2p: fetch from %s: %w", id, err)
@@ -424,9 +419,25 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 
 var errSlow = errors.New("p2p: the peer answers too slowly")
 
-// pace judges whether an answer of many runs comes fast enough. A window of
-// waiting begins anew whenever enough has come; the time that the consumer takes
-// is not the peer's.
+// next receives the next frame of an answer that has many.
+func (c *call) next(ctx context.Context, rate *pace) (wire.Frame, error) {
+	began := time.Now()
+	f, err := c.receive(min(requestWait, rate.left()))
+	rate.wait(time.Since(began))
+	switch {
+	case err == nil:
+		return f, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case rate.left() == 0:
+		return nil, fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return nil, err
+}
+
+// pace judges whether an answer of many runs or pages comes fast enough. A window
+// of waiting begins anew whenever enough has come; the time that the consumer
+// takes is not the peer's.
 type pace struct {
 	window, waited time.Duration
 	runs, bytes    int // since the window began
@@ -481,6 +492,99 @@ func (n *Network) answerFetch(c *call, d ordering.DeviceKey) error {
 		return err
 	}
 	return errors.Join(c.send(&wire.FetchEnd{More: more}), c.flush())
+}
+
+// Finals asks a peer for a room's final order after an index and hands it over
+// in order and without a gap: first is the index of the first of ids. It fails
+// as Fetch does, and for an answer with a gap or of more than maxFinalsAnswer; what
+// was handed over until then stands.
+func (n *Network) Finals(ctx context.Context, from ordering.DeviceKey, req wire.FinalsRequest, each func(first uint64, ids []ordering.EntryID) error) (err error) {
+	id, err := idOf(from)
+	if err != nil {
+		return err
+	}
+	c, err := n.ask(ctx, id, protocolFinals, &req)
+	if err != nil {
+		return err
+	}
+	defer func() { c.end(err) }()
+	rate := pace{window: n.slowest}
+	for after := req.After; ; {
+		f, err := c.next(ctx, &rate)
+		var page *wire.FinalsPage
+		if err == nil {
+			page, err = follows(f, after)
+		}
+		if err != nil {
+			n.refuse(from, err)
+			return fmt.Errorf("p2p: ask %s for finals: %w", id, err)
+		}
+		if after-req.After+uint64(len(page.IDs)) > maxFinalsAnswer {
+			return fmt.Errorf("p2p: ask %s for finals: more than %d ids", id, maxFinalsAnswer)
+		}
+		if len(page.IDs) > 0 {
+			if err := each(page.First, page.IDs); err != nil {
+				return err
+			}
+		}
+		if !page.More {
+			return nil
+		}
+		if rate.came(len(page.IDs) * finalBytes); rate.left() == 0 {
+			return fmt.Errorf("p2p: ask %s for finals: %w", id, errSlow)
+		}
+		after += uint64(len(page.IDs))
+	}
+}
+
+// finalBytes is what an id takes in a page.
+const finalBytes = ordering.OriginSize + 8
+
+// follows returns a frame as the page that begins after an index.
+func follows(f wire.Frame, after uint64) (*wire.FinalsPage, error) {
+	page, ok := f.(*wire.FinalsPage)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T answers for finals", wire.ErrMalformed, f)
+	}
+	if page.First != after+1 {
+		return nil, fmt.Errorf("%w: a page of finals begins with %d, not %d", wire.ErrMalformed, page.First, after+1)
+	}
+	return page, nil
+}
+
+func (n *Network) serveFinals(s network.Stream, d ordering.DeviceKey) {
+	release, ok := n.admits(n.gates.finals, s, d)
+	if !ok {
+		return
+	}
+	defer release()
+	c := newCall(n.ctx, s)
+	c.end(n.answerFinals(c, d))
+}
+
+func (n *Network) answerFinals(c *call, d ordering.DeviceKey) error {
+	req, err := request[*wire.FinalsRequest](n, d, c, requestWait)
+	if err != nil {
+		return err
+	}
+	next := req.After + 1
+	err = n.cfg.Handler.ServeFinals(n.ctx, d, *req, func(first uint64, ids []ordering.EntryID) error {
+		if first != next {
+			return fmt.Errorf("p2p: serve finals: %d is next, not %d", next, first)
+		}
+		next += uint64(len(ids))
+		for page := range slices.Chunk(ids, wire.MaxFinals) {
+			if err := c.send(&wire.FinalsPage{First: first, IDs: page, More: true}); err != nil {
+				return err
+			}
+			first += uint64(len(page))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.send(&wire.FinalsPage{First: next}), c.flush())
 }
 
 // Keys asks a member for room keys.

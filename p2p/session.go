@@ -50,8 +50,7 @@ type session struct {
 	rtt       time.Duration
 	echo      uint64    // SentNS of the peer's last heartbeat
 	echoAt    time.Time // when it came
-	diskOK    bool
-	draining  bool
+	health    Health    // the peer's
 	hears     []ordering.DeviceKey
 	told      map[ordering.DeviceKey]telling // the signed addresses sent
 
@@ -62,7 +61,7 @@ func (n *Network) newSession(l *link, stream network.Stream, opened bool) *sessi
 	s := &session{
 		n: n, link: l, stream: stream, opened: opened, out: newOutbox(),
 		up: make(chan struct{}), ended: make(chan struct{}), look: make(chan struct{}, 1),
-		detector: election.NewDetector(time.Now()), diskOK: true, told: map[ordering.DeviceKey]telling{},
+		detector: election.NewDetector(time.Now()), health: Health{DiskOK: true}, told: map[ordering.DeviceKey]telling{},
 	}
 	// Not a child of Network.ctx: a session outlives it by its goodbye.
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -208,7 +207,7 @@ func (s *session) take(f wire.Frame) (left bool, err error) {
 		s.alive(now, false)
 		s.n.learnAll(s.link, f.Envelopes)
 	case *wire.Hello, *wire.JoinRequest, *wire.JoinReply, *wire.FetchRequest, *wire.FetchRun, *wire.FetchEnd,
-		*wire.KeysRequest, *wire.KeysReply:
+		*wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage:
 		return false, fmt.Errorf("%w: %T on a long-lived stream", wire.ErrMalformed, f)
 	}
 	return false, nil
@@ -229,10 +228,15 @@ func (s *session) shares(rooms []ordering.RoomID) (changed bool) {
 }
 
 // traffic reports whether a message is a sign that something goes on in a room,
-// which both sides must judge alike: the digests of idle rooms are not.
+// which both sides must judge alike: what idle rooms say is not.
 func traffic(f *wire.Room) bool {
-	_, digest := f.Msg.(*ordering.Digest)
-	return !digest
+	switch f.Msg.(type) {
+	case *ordering.Digest, *ordering.Standing:
+		return false
+	case *ordering.Push, *ordering.Have, *ordering.Raft, *ordering.Bully, *ordering.Relay:
+		return true
+	}
+	return false
 }
 
 func (s *session) alive(now time.Time, traffic bool) {
@@ -253,7 +257,7 @@ func (s *session) wakeAfter(rate time.Duration) {
 	if s.detector.Interval() == rate {
 		return
 	}
-	s.out.signal()
+	s.out.poke()
 	select {
 	case s.look <- struct{}{}:
 	default:
@@ -282,7 +286,9 @@ func (s *session) beaten(f *wire.Heartbeat, now time.Time) {
 	s.mu.Lock()
 	s.detector.Beat(now)
 	s.echo, s.echoAt = f.SentNS, now
-	s.diskOK, s.draining = f.DiskOK, f.Draining
+	health := Health{f.DiskOK, f.Draining}
+	ails := health != s.health
+	s.health = health
 	if age := uint64(now.Sub(s.n.epoch)); f.EchoNS > 0 && age > f.EchoNS && age-f.EchoNS >= f.HeldNS {
 		rtt := time.Duration(age - f.EchoNS - f.HeldNS)
 		if s.rtt == 0 {
@@ -295,6 +301,9 @@ func (s *session) beaten(f *wire.Heartbeat, now time.Time) {
 	}
 	s.mu.Unlock()
 	s.judge(now)
+	if ails {
+		s.pass(func(h Handler) { h.PeerHealth(s.link.device, health) })
+	}
 	if f.HearsChanged {
 		s.pass(func(h Handler) { h.PeerHears(s.link.device, f.Hears) })
 	}
@@ -331,6 +340,7 @@ type beat struct {
 	last    time.Time
 	counter uint64
 	hears   uint64 // version of what was told; versions begin at 1
+	health  uint64 // version of what was told, which the first heartbeat tells
 }
 
 // drain sends all that waits, and a heartbeat whenever one is due.
@@ -359,6 +369,7 @@ func (s *session) drain(w *wire.Writer, b *beat) error {
 				return err
 			}
 			s.n.log.Error("frame not sent", "peer", s.link.id, "err", err)
+			continue
 		}
 		if r, ok := f.(*wire.Room); ok && traffic(r) {
 			now := time.Now()
@@ -371,7 +382,12 @@ func (s *session) drain(w *wire.Writer, b *beat) error {
 	}
 }
 
+// beatDue is when the next heartbeat is to be sent: in its time, or at once when
+// there is news of this node's health.
 func (s *session) beatDue(b *beat) time.Time {
+	if s.n.healthVersion.Load() != b.health {
+		return time.Time{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return b.last.Add(s.detector.Interval())
@@ -387,13 +403,14 @@ func (s *session) next() wire.Frame {
 
 func (s *session) heartbeat(now time.Time, b *beat) *wire.Heartbeat {
 	n := s.n
+	b.health = n.healthVersion.Load()
 	n.mu.Lock()
-	diskOK, draining := n.diskOK, n.draining
+	health := n.health
 	n.mu.Unlock()
 	s.mu.Lock()
 	b.counter++
 	b.last = now
-	h := &wire.Heartbeat{Counter: b.counter, SentNS: uint64(now.Sub(n.epoch)), EchoNS: s.echo, DiskOK: diskOK, Draining: draining}
+	h := &wire.Heartbeat{Counter: b.counter, SentNS: uint64(now.Sub(n.epoch)), EchoNS: s.echo, DiskOK: health.DiskOK, Draining: health.Draining}
 	if s.echo > 0 {
 		h.HeldNS = uint64(now.Sub(s.echoAt))
 	}
@@ -546,7 +563,7 @@ func (s *session) describe(p *Peer) {
 	if s.suspected {
 		p.State = Suspected
 	}
-	p.RTT, p.DiskOK, p.Draining, p.Hears = s.rtt, s.diskOK, s.draining, s.hears
+	p.RTT, p.DiskOK, p.Draining, p.Hears = s.rtt, s.health.DiskOK, s.health.Draining, s.hears
 	p.Addr, p.Relayed = remoteAddr(s.stream)
 }
 

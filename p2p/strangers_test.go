@@ -153,8 +153,8 @@ func TestGateKeepsAPlaceForEachMember(t *testing.T) {
 	}
 }
 
-func TestStrangersRequestsForRunsAndKeysAreNotRead(t *testing.T) {
-	for _, id := range []protocol.ID{protocolFetch, protocolKeys} {
+func TestStrangersRequestsAreNotRead(t *testing.T) {
+	for _, id := range []protocol.ID{protocolFetch, protocolFinals, protocolKeys} {
 		a := start(t, 1)
 		h, d := stranger(t, 2, a)
 		s := idle(t, h, a, id)

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"tertulia/ordering"
+	"tertulia/ordering/control"
+	"tertulia/ordering/linear"
 )
 
 // diskDir returns a directory on the disk of the user's cache, since TMPDIR is often memory.
@@ -141,4 +143,112 @@ func BenchmarkRuns(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N*rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// sequenced makes every entry final in the Write that stores it, with a record of
+// the control log, as a leader alone in its room would.
+func sequenced(room ordering.RoomID, groups [][]Entry) []*Write {
+	hash, index := ordering.Hash(room), uint64(0)
+	mark := linear.New(linear.Config{Room: room}, ordering.Leader, groups[0][0].Entry.Origin).Mark()
+	writes := make([]*Write, len(groups))
+	for i, g := range groups {
+		w := &Write{Room: room, Entries: g, Mark: mark, Finals: finals(index, hash, g...)}
+		save := control.Save{Hard: &control.Hard{Term: 1, Commit: uint64(i + 1)}, RaftApplied: uint64(i + 1)}
+		for _, e := range g {
+			save.Append = append(save.Append, control.Record{Index: index + 1, Term: 1, Kind: control.KindNormal, Data: e.Entry.Bytes()})
+			index++
+		}
+		w.Control = &save
+		hash = w.Finals[len(g)-1].OrderHash
+		writes[i] = w
+	}
+	return writes
+}
+
+func benchFinal(b *testing.B, size int) {
+	s := open(b, diskDir(b))
+	room := testRoom(1)
+	a := newAuthor(1, room)
+	groups := make([][]Entry, b.N)
+	for i := range groups {
+		groups[i] = benchEntries(a, size)
+	}
+	writes := sequenced(room, groups)
+	b.ResetTimer()
+	for _, w := range writes {
+		if err := s.Commit(b.Context(), w); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+	b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkFinal1(b *testing.B)  { benchFinal(b, 1) }
+func BenchmarkFinal64(b *testing.B) { benchFinal(b, 64) }
+
+// filledFinal returns a store whose room has n finals.
+func filledFinal(b *testing.B, n int) (*Store, ordering.RoomID) {
+	s := open(b, diskDir(b))
+	room := testRoom(1)
+	a := newAuthor(1, room)
+	var groups [][]Entry
+	for range n / 1000 {
+		groups = append(groups, benchEntries(a, 1000))
+	}
+	for _, w := range sequenced(room, groups) {
+		if err := s.Commit(b.Context(), w); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	return s, room
+}
+
+func BenchmarkFinalPage(b *testing.B) {
+	const rows = 50
+	s, room := filledFinal(b, 100_000)
+	for b.Loop() {
+		got, _, _, err := s.Page(b.Context(), room, Query{Before: FinalPlace(50_000), Limit: rows})
+		if err != nil || len(got) != rows {
+			b.Fatal(len(got), err)
+		}
+	}
+	b.ReportMetric(float64(b.N*rows)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkRecent(b *testing.B) {
+	s, room := filledFinal(b, 100_000)
+	for b.Loop() {
+		if got, err := s.Recent(b.Context(), room); err != nil || len(got) != linear.Window {
+			b.Fatal(len(got), err)
+		}
+	}
+}
+
+// BenchmarkResume reads what a list needs besides its recent finals.
+func BenchmarkResume(b *testing.B) {
+	s, room := filledFinal(b, 100_000)
+	for b.Loop() {
+		emitted, err := s.Emitted(b.Context(), room)
+		if err != nil || len(emitted) != 1 {
+			b.Fatal(len(emitted), err)
+		}
+		if kept, err := s.Kept(b.Context(), room); err != nil || len(kept) != 390 {
+			b.Fatal(len(kept), err)
+		}
+		if head, _, err := s.Head(b.Context(), room); err != nil || head != 100_000 {
+			b.Fatal(head, err)
+		}
+	}
+}
+
+func BenchmarkCountsUnread(b *testing.B) {
+	s, room := filledFinal(b, 100_000)
+	for b.Loop() {
+		if total, unread, err := s.Counts(b.Context(), room); err != nil || total != 100_000 || unread != MaxUnread {
+			b.Fatal(total, unread, err)
+		}
+	}
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 
 	"tertulia/ordering"
+	"tertulia/ordering/control"
+	"tertulia/ordering/linear"
 )
 
 // Limits of the queue before the disk.
 const (
 	maxWaiting    = 4096    // jobs; further callers wait for a place
-	maxGroupBytes = 8 << 20 // of entries in one transaction; the job that passes it is the last
+	maxGroupBytes = 8 << 20 // of entries and records in one transaction; the job that passes it is the last
 )
 
 // Write is what one Commit makes durable, all or nothing. It belongs to the
@@ -20,8 +22,25 @@ type Write struct {
 	Meta    *Room             // set: inserts or replaces the room's row
 	Entries []Entry           // in acceptance order, whole runs
 	Opened  []Opened          // lines that became readable later
+	Finals  []linear.Final    // of entries that are here, or among Entries, in the list's order
+	Control *control.Save     // of the control log
+	Mark    []byte            // the final list's small state, replaced whole; nil: unchanged
+	Seen    []ordering.Seen   // each in place of what was seen of that origin
+	Install *Install          // after all of the above
+	ReadTo  []byte            // a place: what stands up to it was read. How far was read never goes back
 	Keys    []RoomKey         // room keys to keep
 	Put     map[string][]byte // settings; a nil value deletes
+}
+
+// Install takes up a snapshot of the control log (PROTOCOL.md P8): it replaces
+// the whole control log and the mark, and brings the final list up to there.
+type Install struct {
+	Saved   control.Saved
+	Mark    []byte
+	First   uint64 // the index of Order[0]
+	Order   []ordering.EntryID
+	Hashes  []ordering.Hash // the order hash at each of Order
+	Emitted ordering.Vector // entries up to it that are not in the list took no index
 }
 
 // Entry is an accepted entry and what people read of it.
@@ -64,7 +83,6 @@ type Room struct {
 	Invite string
 	Via    ordering.DeviceKey
 	Target ordering.Vector
-	ReadTo []byte // ordering.Key bytes of the last line read; nil = none
 	Mode   ordering.Mode
 }
 
@@ -99,6 +117,11 @@ func (s *Store) Commit(ctx context.Context, w *Write) error {
 	n := 0
 	for _, e := range w.Entries {
 		n += len(e.Entry.Bytes())
+	}
+	if w.Control != nil {
+		for _, r := range w.Control.Append {
+			n += len(r.Data)
+		}
 	}
 	return s.do(ctx, n, func(ctx context.Context, t *writer) error { return t.apply(ctx, w) })
 }

@@ -86,7 +86,7 @@ func TestAnEntryIsStoredOnce(t *testing.T) {
 	commit(t, s, room, e)
 	rows, err := page(t, s, room)
 	wantTexts(t, "page", rows, err, "one")
-	if total, _, err := s.Counts(t.Context(), room, nil); total != 1 || err != nil {
+	if total, _, err := s.Counts(t.Context(), room); total != 1 || err != nil {
 		t.Errorf("total %d, %v", total, err)
 	}
 	err = s.Commit(t.Context(), &Write{Room: room, Entries: []Entry{fork.say(1, "two")}})

@@ -90,7 +90,7 @@ func TestWhatWasAcknowledgedSurvivesKillAndTheLockDoesNot(t *testing.T) {
 	if got := len(restored(t, s, testRoom(1))); got < acked || got > acked+1 {
 		t.Errorf("%d entries after %d were acknowledged", got, acked)
 	}
-	total, _, err := s.Counts(t.Context(), testRoom(1), nil)
+	total, _, err := s.Counts(t.Context(), testRoom(1))
 	if err != nil || total < uint64(acked) {
 		t.Errorf("total %d, %v", total, err)
 	}
@@ -231,7 +231,7 @@ func TestRoomsSettingsAndPeersAreKept(t *testing.T) {
 	room := Room{
 		ID: testRoom(1), Name: "lobby", State: "joining", Reason: "asking", Invite: "tertulia:x", Via: ordering.DeviceKey{3},
 		Target: ordering.Vector{newAuthor(1, testRoom(1)).origin: 7, newAuthor(2, testRoom(1)).origin: 1 << 40},
-		ReadTo: []byte{1, 2}, Mode: ordering.Leader,
+		Mode:   ordering.Leader,
 	}
 	s, err := Open(dir)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // MaxPreviews is how many lines of a room are kept for display while it is being
-// joined; beyond it the oldest in the predicted order go.
+// joined; beyond it the first in the predicted order go.
 const MaxPreviews = 1000
 
 // Preview keeps lines for display alone, while the room is being joined and their
@@ -64,14 +64,14 @@ func (t *writer) previewOne(ctx context.Context, room int64, x *Entry) error {
 	if err := t.countRun.QueryRowContext(ctx, room, origin, int64(e.Seq), int64(e.Seq)).Scan(&n); err != nil || n > 0 {
 		return err
 	}
-	key := e.Key().Bytes()
+	place := tailPlace(e.Key())
 	st := stampOf(e.Client, x.Line)
 	if st.client != nil {
-		if other, _, err := t.shownRepeat(ctx, room, st); err != nil || other != 0 {
+		if other, _, err := t.shownTwin(ctx, room, 0, st); err != nil || other != 0 {
 			return err
 		}
 		var earlier bool
-		err := t.previewBefore.QueryRowContext(ctx, room, st.client, st.payload, key).Scan(&earlier)
+		err := t.previewBefore.QueryRowContext(ctx, room, st.client, st.payload, place).Scan(&earlier)
 		if err != nil || earlier {
 			return err
 		}
@@ -79,13 +79,13 @@ func (t *writer) previewOne(ctx context.Context, room int64, x *Entry) error {
 			return err
 		}
 	}
-	values := appendLine([]any{room, origin, int64(e.Seq), key, st.client, st.payload}, x.Line)
+	values := appendLine([]any{room, origin, int64(e.Seq), place, st.client, st.payload}, x.Line)
 	_, err = t.addPreview.ExecContext(ctx, append(values, e.Bytes())...)
 	return err
 }
 
 // dropPreviewsOf removes the previews that a stored line replaces.
-func (t *writer) dropPreviewsOf(ctx context.Context, room int64, key []byte, st stamp) error {
+func (t *writer) dropPreviewsOf(ctx context.Context, room int64, place []byte, st stamp) error {
 	if t.previewed == nil {
 		if err := t.findPreviewed(ctx); err != nil {
 			return err
@@ -94,7 +94,7 @@ func (t *writer) dropPreviewsOf(ctx context.Context, room int64, key []byte, st 
 	if !t.previewed[room] {
 		return nil
 	}
-	if _, err := t.dropPreview.ExecContext(ctx, room, key); err != nil || st.client == nil {
+	if _, err := t.dropPreview.ExecContext(ctx, room, place); err != nil || st.client == nil {
 		return err
 	}
 	_, err := t.dropSamePreview.ExecContext(ctx, room, st.client, st.payload)

@@ -12,6 +12,7 @@ import (
 
 	"tertulia/chat"
 	"tertulia/ordering"
+	"tertulia/ordering/linear"
 )
 
 // Limits of what is asked.
@@ -34,11 +35,20 @@ type Row struct {
 	// ClientHash is what that client signed: the digest of the payload.
 	ClientHash ordering.Hash
 	Line       Line
-	Repeat     bool // the same client's same words stand earlier in the order (PROTOCOL.md L7)
+	Hidden     bool // not shown: the same words stand earlier in the order (PROTOCOL.md L7), or the final list left it out
+	Final      Final
 }
 
 // Key is the row's place in the predicted order.
 func (r Row) Key() ordering.Key { return ordering.Key{TS: r.TS, EntryID: r.ID} }
+
+// Place is where the row stands now: what Query and Write.ReadTo take.
+func (r Row) Place() []byte {
+	if r.Final.Index > 0 {
+		return FinalPlace(r.Final.Index)
+	}
+	return tailPlace(r.Key())
+}
 
 // Hit is a row found by Search.
 type Hit struct {
@@ -46,8 +56,8 @@ type Hit struct {
 	Row
 }
 
-// Query asks for a stretch of a room's lines. At most one of Before, After (bytes
-// of an ordering.Key) and Around is set; none means the newest.
+// Query asks for a stretch of a room's lines. At most one of Before, After (places,
+// as of Row.Place) and Around is set; none means the newest.
 type Query struct {
 	Before []byte            // the page ends just before it
 	After  []byte            // the page begins just after it
@@ -57,41 +67,47 @@ type Query struct {
 
 // statements of the reading connections.
 type statements struct {
-	rooms, get, settings, keys                 *sql.Stmt
-	before, after, hasBefore, hasAfter         *sql.Stmt
-	beforeAll, afterAll                        *sql.Stmt // with previews
-	since, find, client, search, total, unread *sql.Stmt
-	unreadable, sealed                         *sql.Stmt
-	restore, closers, runBody, newest, high    *sql.Stmt
-	peers                                      *sql.Stmt
+	rooms, get, settings, keys              *sql.Stmt
+	before, after, hasBefore, hasAfter      *sql.Stmt
+	beforeAll, afterAll                     *sql.Stmt // with previews
+	since, find, client, search, counts     *sql.Stmt
+	unreadable, sealed                      *sql.Stmt
+	restore, closers, runBody, newest, high *sql.Stmt
+	peers                                   *sql.Stmt
+	head, finals, finalIDs                  *sql.Stmt
+	emitted, recent, kept                   *sql.Stmt
+	control, snapshot, records, seen        *sql.Stmt
 }
 
-// rowColumns are what scanRow reads.
+// rowColumns of entries e, or rowNames of what selected them, are what scanRow reads.
 const (
-	rowColumns     = `num, repeated, readable, sealed_by, sender_key, reply, sender, text, bytes`
-	previewColumns = `0 AS num, 0 AS repeated, readable, sealed_by, sender_key, reply, sender, text, bytes`
-	roomNum        = `(SELECT num FROM rooms WHERE id = ?1)`
+	rowNames       = `num, hidden, final, fate, order_hash, epoch, term, leader, late, ` + lineColumns + `, bytes`
+	previewColumns = `0 AS num, 0 AS hidden, NULL AS final, NULL AS fate, NULL AS order_hash, NULL AS epoch, NULL AS term,
+		NULL AS leader, NULL AS late, ` + lineColumns + `, bytes`
+	roomNum = `(SELECT num FROM rooms WHERE id = ?1)`
 )
 
-// sideText selects up to ?3 shown lines on one side of the key ?2.
+var rowColumns = strings.Replace(qualified("e", rowNames), "e.leader", "(SELECT o.origin FROM origins o WHERE o.num = e.leader) AS leader", 1)
+
+// sideText selects up to ?3 shown lines on one side of the place ?2.
 func sideText(columns, compare, order string) string {
-	return `SELECT ` + columns + ` FROM entries INDEXED BY lines_shown
-		WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2 ORDER BY key ` + order + ` LIMIT ?3`
+	return `SELECT ` + columns + ` FROM entries e INDEXED BY lines_shown
+		WHERE room = ` + roomNum + ` AND hidden = 0 AND place ` + compare + ` ?2 ORDER BY place ` + order + ` LIMIT ?3`
 }
 
-// pageText selects up to ?3 shown lines and previews on one side of the key ?2.
+// pageText selects up to ?3 shown lines and previews on one side of the place ?2.
 func pageText(compare, order string) string {
-	return `SELECT ` + rowColumns + ` FROM (
-		SELECT * FROM (` + sideText(rowColumns+`, key`, compare, order) + `)
-		UNION ALL SELECT * FROM (SELECT ` + previewColumns + `, key FROM previews
-			WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2 ORDER BY key ` + order + ` LIMIT ?3)
-		) ORDER BY key ` + order + ` LIMIT ?3`
+	return `SELECT ` + rowNames + ` FROM (
+		SELECT * FROM (` + sideText(rowColumns+`, place`, compare, order) + `)
+		UNION ALL SELECT * FROM (SELECT ` + previewColumns + `, place FROM previews
+			WHERE room = ` + roomNum + ` AND place ` + compare + ` ?2 ORDER BY place ` + order + ` LIMIT ?3)
+		) ORDER BY place ` + order + ` LIMIT ?3`
 }
 
-// existsText tells whether a shown line or preview lies on one side of the key ?2.
+// existsText tells whether a shown line or preview lies on one side of the place ?2.
 func existsText(compare string) string {
-	return `SELECT EXISTS (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND repeated = 0 AND key ` + compare + ` ?2)
-		OR EXISTS (SELECT 1 FROM previews WHERE room = ` + roomNum + ` AND key ` + compare + ` ?2)`
+	return `SELECT EXISTS (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0 AND place ` + compare + ` ?2)
+		OR EXISTS (SELECT 1 FROM previews WHERE room = ` + roomNum + ` AND place ` + compare + ` ?2)`
 }
 
 // sealedText goes from each key id to the next: as many steps as there are keys,
@@ -109,7 +125,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 		stmt **sql.Stmt
 		text string
 	}{
-		{&q.rooms, `SELECT id, name, state, reason, invite, via, target, read_to, mode FROM rooms WHERE listed = 1 ORDER BY num`},
+		{&q.rooms, `SELECT id, name, state, reason, invite, via, target, mode FROM rooms WHERE listed = 1 ORDER BY num`},
 		{&q.get, `SELECT value FROM settings WHERE key = ?`},
 		{&q.settings, `SELECT key, value FROM settings WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key LIMIT ?2`},
 		{&q.keys, `SELECT id, key FROM room_keys WHERE room = ` + roomNum + ` ORDER BY num`},
@@ -121,34 +137,57 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&q.hasBefore, existsText("<")},
 		{&q.hasAfter, existsText(">=")},
 
-		{&q.since, `SELECT ` + rowColumns + ` FROM entries INDEXED BY entries_room
-			WHERE room = ` + roomNum + ` AND num > ?2 AND key IS NOT NULL AND repeated = 0 ORDER BY num LIMIT ?3`},
-		{&q.find, `SELECT ` + rowColumns + ` FROM entries
-				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3 AND key IS NOT NULL
+		{&q.since, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY entries_room
+			WHERE room = ` + roomNum + ` AND num > ?2 AND place IS NOT NULL AND hidden = 0 ORDER BY num LIMIT ?3`},
+		{&q.find, `SELECT ` + rowColumns + ` FROM entries e
+				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3 AND place IS NOT NULL
 			UNION ALL SELECT ` + previewColumns + ` FROM previews
 				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3
 			LIMIT 1`},
-		{&q.client, `SELECT ` + rowColumns + ` FROM entries INDEXED BY lines_stamp
-			WHERE room = ` + roomNum + ` AND stamp = ?2 AND repeated = 0 ORDER BY key`},
-		{&q.search, `SELECT r.id, ` + qualified("e", rowColumns) + ` FROM words w
-			CROSS JOIN entries e ON e.num = w.rowid AND e.repeated = 0
+		{&q.client, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY lines_stamp
+			WHERE room = ` + roomNum + ` AND stamp = ?2 AND hidden = 0 ORDER BY place`},
+		{&q.search, `SELECT r.id, ` + rowColumns + ` FROM words w
+			CROSS JOIN entries e ON e.num = w.rowid AND e.hidden = 0
 			CROSS JOIN rooms r ON r.num = e.room AND r.id IS NOT NULL AND (?2 IS NULL OR instr(?2, hex(r.id)) > 0)
 			WHERE w.text MATCH ?1 ORDER BY w.rowid DESC LIMIT ?3`},
-		{&q.total, `SELECT total FROM rooms WHERE id = ?`},
-		{&q.unread, `SELECT count(*) FROM (SELECT 1 FROM entries INDEXED BY lines_shown
-			WHERE room = ` + roomNum + ` AND repeated = 0 AND key > ?2 LIMIT ?3)`},
+		{&q.counts, `SELECT total, (SELECT count(*) FROM (
+				SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
+					AND place > (SELECT read_final FROM rooms WHERE id = ?1) AND place < x'01' AND was_read = 0 LIMIT ?2)
+				UNION ALL SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
+					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) LIMIT ?2)
+				LIMIT ?2)) FROM rooms WHERE id = ?1`},
 
 		{&q.unreadable, `SELECT bytes FROM entries INDEXED BY lines_sealed
 			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 ORDER BY num LIMIT ?3`},
 		{&q.sealed, sealedText},
-		{&q.restore, `SELECT num, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
+		{&q.restore, `SELECT num, run, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
 		{&q.closers, `SELECT num, seq, run, sig FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
 		{&q.runBody, `SELECT bytes FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq BETWEEN ?3 AND ?4 ORDER BY seq`},
-		{&q.newest, `SELECT substr(key, 9) FROM entries INDEXED BY lines_shown
-			WHERE room = ` + roomNum + ` AND repeated = 0 AND key IS NOT NULL ORDER BY key DESC LIMIT ?2`},
+		{&q.newest, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM entries e INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND hidden = 0 AND place IS NOT NULL ORDER BY place DESC LIMIT ?2`},
 		{&q.high, `SELECT coalesce(max(num), 0) FROM entries WHERE room = ` + roomNum},
+
+		{&q.head, `SELECT final, order_hash FROM entries INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND hidden = 0 AND place < x'01' ORDER BY place DESC LIMIT 1`},
+		{&q.finals, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND hidden = 0 AND place > ?2 AND place < x'01' ORDER BY place LIMIT ?3`},
+		{&q.finalIDs, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM entries e INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND hidden = 0 AND place > ?2 AND place < x'01' ORDER BY place LIMIT ?3`},
+		{&q.emitted, `SELECT o.origin, e.seq, e.hash FROM emitted e JOIN origins o ON o.num = e.origin
+			WHERE e.room = ` + roomNum + ` ORDER BY o.origin LIMIT ?2`},
+		{&q.recent, `SELECT final, order_hash, bytes FROM entries INDEXED BY lines_shown
+			WHERE room = ` + roomNum + ` AND hidden = 0 AND place < x'01' ORDER BY place DESC LIMIT ?2`},
+		{&q.kept, `SELECT final, order_hash FROM entries INDEXED BY finals_kept
+			WHERE room = ` + roomNum + ` AND final > 0 AND final % 256 = 0 ORDER BY final LIMIT ?2`},
+
+		{&q.control, `SELECT coalesce(term, 0), coalesce(vote, 0), coalesce(committed, 0), coalesce(raft_applied, 0), conf, mark
+			FROM control WHERE room = ` + roomNum},
+		{&q.snapshot, `SELECT idx, term, conf, state FROM control_snapshots WHERE room = ` + roomNum},
+		{&q.records, `SELECT idx, term, kind, data FROM control_log WHERE room = ` + roomNum + ` ORDER BY idx`},
+		{&q.seen, `SELECT o.origin, s.seq, s.term, s.match FROM seen s JOIN origins o ON o.num = s.origin
+			WHERE s.room = ` + roomNum + ` ORDER BY o.origin LIMIT ?2`},
 
 		{&q.peers, `SELECT device, name, addrs, seen_ms FROM peers ORDER BY seen_ms DESC`},
 	} {
@@ -170,7 +209,7 @@ func qualified(table, columns string) string {
 func (s *Store) Rooms(ctx context.Context) ([]Room, error) {
 	return query(ctx, s.stmts.rooms, "rooms", func(rows *sql.Rows) (r Room, err error) {
 		var id, via, target []byte
-		if err := rows.Scan(&id, &r.Name, &r.State, &r.Reason, &r.Invite, &via, &target, &r.ReadTo, &r.Mode); err != nil {
+		if err := rows.Scan(&id, &r.Name, &r.State, &r.Reason, &r.Invite, &via, &target, &r.Mode); err != nil {
 			return r, err
 		}
 		copy(r.ID[:], id)
@@ -230,8 +269,8 @@ func (s *Store) Keys(ctx context.Context, room ordering.RoomID) ([]RoomKey, erro
 	}, room[:])
 }
 
-// Page returns a stretch of the room's lines and previews in predicted order,
-// oldest first, without repeats, and whether there are lines before and after it.
+// Page returns a stretch of the room's lines and previews: the final list, then
+// the tail in predicted order, without what is hidden, and whether there are lines before and after it.
 // The error is ErrNotFound when q.Around is not here.
 func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows []Row, older, newer bool, err error) {
 	limit := bound(q.Limit)
@@ -241,7 +280,7 @@ func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows [
 		if err != nil {
 			return nil, false, false, err
 		}
-		return s.pageAround(ctx, room, at.Key().Bytes(), limit)
+		return s.pageAround(ctx, room, at.Place(), limit)
 	case q.After != nil:
 		from := next(q.After)
 		rows, newer, err = s.after(ctx, room, from, limit)
@@ -263,20 +302,14 @@ func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows [
 	}
 }
 
-// pastAll is above every key.
-var pastAll = slices.Repeat([]byte{0xff}, ordering.KeySize+1)
-
-// next returns the least key above k: bytewise, k with a zero appended.
-func next(k []byte) []byte { return append(slices.Clone(k), 0) }
-
-// pageAround shares limit between both sides of key; what one side lacks the
+// pageAround shares limit between both sides of place; what one side lacks the
 // other may fill.
-func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, key []byte, limit int) (rows []Row, older, newer bool, err error) {
-	before, older, err := s.before(ctx, room, key, limit)
+func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, place []byte, limit int) (rows []Row, older, newer bool, err error) {
+	before, older, err := s.before(ctx, room, place, limit)
 	if err != nil {
 		return nil, false, false, err
 	}
-	after, newer, err := s.after(ctx, room, key, limit)
+	after, newer, err := s.after(ctx, room, place, limit)
 	if err != nil {
 		return nil, false, false, err
 	}
@@ -289,24 +322,24 @@ func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, key []byte
 	return append(before, after[:keepAfter]...), older, newer, nil
 }
 
-// before returns up to limit rows before key, nearest first, and whether there are more.
-func (s *Store) before(ctx context.Context, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
+// before returns up to limit rows before place, nearest first, and whether there are more.
+func (s *Store) before(ctx context.Context, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
 	if s.w.previews.Load() {
-		return s.side(ctx, s.stmts.beforeAll, room, key, limit)
+		return s.side(ctx, s.stmts.beforeAll, room, place, limit)
 	}
-	return s.side(ctx, s.stmts.before, room, key, limit)
+	return s.side(ctx, s.stmts.before, room, place, limit)
 }
 
-// after returns up to limit rows from key on, nearest first, and whether there are more.
-func (s *Store) after(ctx context.Context, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
+// after returns up to limit rows from place on, nearest first, and whether there are more.
+func (s *Store) after(ctx context.Context, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
 	if s.w.previews.Load() {
-		return s.side(ctx, s.stmts.afterAll, room, key, limit)
+		return s.side(ctx, s.stmts.afterAll, room, place, limit)
 	}
-	return s.side(ctx, s.stmts.after, room, key, limit)
+	return s.side(ctx, s.stmts.after, room, place, limit)
 }
 
-func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key []byte, limit int) ([]Row, bool, error) {
-	rows, err := query(ctx, st, "page", scanRow, room[:], key, limit+1)
+func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
+	rows, err := query(ctx, st, "page", scanRow, room[:], place, limit+1)
 	if err != nil {
 		return nil, false, err
 	}
@@ -316,9 +349,9 @@ func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, ke
 	return rows, false, nil
 }
 
-func (s *Store) has(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key []byte) (bool, error) {
+func (s *Store) has(ctx context.Context, st *sql.Stmt, room ordering.RoomID, place []byte) (bool, error) {
 	var found bool
-	if err := st.QueryRowContext(ctx, room[:], key).Scan(&found); err != nil {
+	if err := st.QueryRowContext(ctx, room[:], place).Scan(&found); err != nil {
 		return false, fmt.Errorf("storage: read page: %w", err)
 	}
 	return found, nil
@@ -328,7 +361,8 @@ func (s *Store) has(ctx context.Context, st *sql.Stmt, room ordering.RoomID, key
 func bound(limit int) int { return max(1, min(limit, chat.MaxPage)) }
 
 // Since returns up to limit (at most chat.MaxPage) lines stored after the one of
-// that arrival, in the order of storing, without repeats.
+// that arrival, in the order of storing, without what is hidden. That a line
+// became final later is told by Finals alone.
 func (s *Store) Since(ctx context.Context, room ordering.RoomID, arrival uint64, limit int) ([]Row, error) {
 	return query(ctx, s.stmts.since, "new lines", scanRow, room[:], number(arrival), bound(limit))
 }
@@ -336,7 +370,7 @@ func (s *Store) Since(ctx context.Context, room ordering.RoomID, arrival uint64,
 // number fits n into SQLite's signed integers; nothing stored is above.
 func number(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-// Find returns the line, or the preview, that an id's string names, repeats too.
+// Find returns the line, or the preview, that an id's string names, a hidden one too.
 // The error is ErrNotFound when it is not here.
 func (s *Store) Find(ctx context.Context, room ordering.RoomID, originTag string, seq uint64) (Row, error) {
 	rows, err := query(ctx, s.stmts.find, "line", scanRow, room[:], originTag, number(seq))
@@ -349,7 +383,7 @@ func (s *Store) Find(ctx context.Context, room ordering.RoomID, originTag string
 	return rows[0], nil
 }
 
-// Client returns the first readable line, in predicted order, that the client with this key
+// Client returns the first shown readable line of the room that the client with this key
 // handed in under this id, and whether there is one.
 func (s *Store) Client(ctx context.Context, room ordering.RoomID, key [32]byte, id string) (Row, bool, error) {
 	rows, err := query(ctx, s.stmts.client, "client line", scanRow, room[:], clientNumber(key, id))
@@ -406,20 +440,11 @@ func matchText(text string) string {
 	return strings.Join(words, " ") + "*"
 }
 
-// Counts returns the number of lines in the room and of those after readTo (nil
-// = all), which is counted up to MaxUnread. Repeats do not count.
-func (s *Store) Counts(ctx context.Context, room ordering.RoomID, readTo []byte) (total, unread uint64, err error) {
-	err = s.stmts.total.QueryRowContext(ctx, room[:]).Scan(&total)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, 0, nil
-	}
-	if readTo == nil {
-		readTo = []byte{}
-	}
-	if err == nil {
-		err = s.stmts.unread.QueryRowContext(ctx, room[:], readTo, MaxUnread).Scan(&unread)
-	}
-	if err != nil {
+// Counts returns the number of shown lines in the room and of those not read,
+// which is counted up to MaxUnread.
+func (s *Store) Counts(ctx context.Context, room ordering.RoomID) (total, unread uint64, err error) {
+	err = s.stmts.counts.QueryRowContext(ctx, room[:], MaxUnread).Scan(&total, &unread)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, fmt.Errorf("storage: count lines: %w", err)
 	}
 	return total, unread, nil
@@ -486,10 +511,20 @@ func scanRow(rows *sql.Rows) (Row, error) { return scanRowAfter(rows) }
 // scanRowAfter reads rowColumns behind other columns.
 func scanRowAfter(rows *sql.Rows, others ...any) (r Row, err error) {
 	var sealedBy, senderKey, reply, raw sql.RawBytes // nothing of them is kept
-	err = rows.Scan(append(others, &r.Arrival, &r.Repeat, &r.Line.Readable,
-		&sealedBy, &senderKey, &reply, &r.Line.Sender, &r.Line.Text, &raw)...)
+	var orderHash, leader sql.RawBytes
+	var index, fate, epoch, term sql.NullInt64
+	var late sql.NullBool
+	err = rows.Scan(append(others, &r.Arrival, &r.Hidden, &index, &fate, &orderHash, &epoch, &term, &leader, &late,
+		&r.Line.Readable, &sealedBy, &senderKey, &reply, &r.Line.Sender, &r.Line.Text, &raw)...)
 	if err != nil {
 		return r, err
+	}
+	r.Final = Final{
+		Index: uint64(index.Int64), Fate: linear.Fate(fate.Int64), Epoch: uint64(epoch.Int64), Term: uint64(term.Int64), Late: late.Bool,
+	}
+	copy(r.Final.OrderHash[:], orderHash)
+	if len(leader) == ordering.OriginSize {
+		r.Final.Leader = decodeOrigin(leader)
 	}
 	e, err := ordering.DecodeEntry(raw)
 	if err != nil {

@@ -23,26 +23,27 @@ const (
 	maxAhead = 64
 )
 
-// Restore returns all entries of the room in acceptance order. It reads a bounded
-// number at a time; entries committed meanwhile may be among them.
-func (s *Store) Restore(ctx context.Context, room ordering.RoomID) iter.Seq2[*ordering.Entry, error] {
+// Restore returns all entries of the room in acceptance order, each with its Run,
+// without Sig and Line. It reads a bounded number at a time; entries committed
+// meanwhile may be among them.
+func (s *Store) Restore(ctx context.Context, room ordering.RoomID) iter.Seq2[Entry, error] {
 	type numbered struct {
 		num   int64
-		entry *ordering.Entry
+		entry Entry
 	}
-	return func(yield func(*ordering.Entry, error) bool) {
+	return func(yield func(Entry, error) bool) {
 		var last int64
 		for {
 			chunk, err := query(ctx, s.stmts.restore, "entries", func(rows *sql.Rows) (n numbered, err error) {
 				var raw []byte
-				if err := rows.Scan(&n.num, &raw); err != nil {
+				if err := rows.Scan(&n.num, &n.entry.Run, &raw); err != nil {
 					return n, err
 				}
-				n.entry, err = ordering.DecodeEntry(raw)
+				n.entry.Entry, err = ordering.DecodeEntry(raw)
 				return n, err
 			}, room[:], last, restoreEntries)
 			if err != nil {
-				yield(nil, err)
+				yield(Entry{}, err)
 				return
 			}
 			for _, n := range chunk {
@@ -175,16 +176,10 @@ func (s *Store) run(ctx context.Context, room ordering.RoomID, o ordering.Origin
 	return ordering.Run{Entries: entries, Sig: e.sig}, err
 }
 
-// Newest returns the runs that hold the newest n lines (at most chat.MaxPage) of
-// the predicted order, in acceptance order.
+// Newest returns the runs that hold the last n lines (at most chat.MaxPage) of
+// the room, in acceptance order.
 func (s *Store) Newest(ctx context.Context, room ordering.RoomID, n int) ([]ordering.Run, error) {
-	ids, err := query(ctx, s.stmts.newest, "newest lines", func(rows *sql.Rows) (id ordering.EntryID, err error) {
-		var b []byte
-		if err := rows.Scan(&b); err != nil {
-			return id, err
-		}
-		return decodeID(b), nil
-	}, room[:], max(1, min(n, chat.MaxPage)))
+	ids, err := query(ctx, s.stmts.newest, "newest lines", scanID, room[:], max(1, min(n, chat.MaxPage)))
 	if err != nil {
 		return nil, err
 	}

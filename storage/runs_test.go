@@ -15,7 +15,7 @@ func restored(t *testing.T, s *Store, room ordering.RoomID) []ordering.EntryID {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, e.ID())
+		ids = append(ids, e.Entry.ID())
 	}
 	return ids
 }

@@ -61,7 +61,7 @@ func (a *author) line(ts uint64, text string) Entry {
 
 // handed returns a message that the client handed in under id.
 func (a *author) handed(ts uint64, client ed25519.PrivateKey, id, text string) Entry {
-	st := ordering.SignClient(client, a.room, 0, id, []byte(text))
+	st := ordering.SignClient(client, a.room, 0, ordering.DeviceKey{}, id, []byte(text))
 	e := Entry{Entry: a.entry(ts, ordering.KindMessage, st, "sealed "+text), Line: &Line{Sender: "Ana", Text: text, Readable: true}}
 	return a.sealRun(e)[0]
 }

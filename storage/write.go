@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"tertulia/ordering"
@@ -24,12 +25,16 @@ type writer struct {
 	findRoom, addRoom, setRoom, addTotal *sql.Stmt
 	findOrigin, addOrigin                *sql.Stmt
 	addEntry, getEntry, countRun, lineAt *sql.Stmt
-	findShown, setRepeated, openLine     *sql.Stmt
+	findTwin, findRepeat                 *sql.Stmt
+	setHidden, openLine                  *sql.Stmt
 	addWords, addKey, put, remove        *sql.Stmt
 
 	addPreview, previewBefore                      *sql.Stmt
 	dropPreview, dropSamePreview, dropOlderPreview *sql.Stmt
 	clearPreviews                                  *sql.Stmt
+
+	order   orderStatements
+	control controlStatements
 
 	savePeer, dropOldPeers *sql.Stmt
 
@@ -40,15 +45,18 @@ type writer struct {
 	previews atomic.Bool // there may be previews; for readers, who see it before them
 }
 
+// text is a statement to be prepared.
+type text struct {
+	stmt **sql.Stmt
+	text string
+}
+
 const lineColumns = `readable, sealed_by, sender_key, reply, sender, text`
 
 func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 	t.conn = conn
 	t.forget()
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
+	for _, p := range slices.Concat(t.order.texts(), t.control.texts(), []text{
 		{&t.begin, `BEGIN IMMEDIATE`},
 		{&t.end, `COMMIT`},
 		{&t.undo, `ROLLBACK`},
@@ -58,38 +66,41 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 
 		{&t.findRoom, `SELECT num FROM rooms WHERE id = ?`},
 		{&t.addRoom, `INSERT INTO rooms (id) VALUES (?)`},
-		{&t.setRoom, `UPDATE rooms SET listed = 1, name = ?, state = ?, reason = ?, invite = ?, via = ?, target = ?, read_to = ?, mode = ? WHERE num = ?`},
+		{&t.setRoom, `UPDATE rooms SET listed = 1, name = ?, state = ?, reason = ?, invite = ?, via = ?, target = ?, mode = ? WHERE num = ?`},
 		{&t.addTotal, `UPDATE rooms SET total = total + ? WHERE num = ?`},
 		{&t.findOrigin, `SELECT num FROM origins WHERE origin = ?`},
 		{&t.addOrigin, `INSERT INTO origins (origin, tag) VALUES (?, ?)`},
 
-		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, key, stamp, payload, repeated, ` + lineColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, ` + lineColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.getEntry, `SELECT bytes FROM entries WHERE room = ? AND origin = ? AND seq = ?`},
 		{&t.countRun, `SELECT count(*) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
-		{&t.lineAt, `SELECT num, key, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND key IS NOT NULL`},
+		{&t.lineAt, `SELECT num, place, hidden, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND place IS NOT NULL`},
 
-		{&t.findShown, `SELECT num, key FROM entries WHERE room = ? AND stamp = ? AND payload = ? AND repeated = 0`},
-		{&t.setRepeated, `UPDATE entries SET repeated = 1 WHERE num = ?`},
-		{&t.openLine, `UPDATE entries SET (stamp, payload, repeated, ` + lineColumns + `) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE num = ?`},
+		{&t.findTwin, `SELECT num, place FROM entries INDEXED BY lines_stamp
+			WHERE room = ? AND stamp = ? AND payload = ? AND hidden = 0 AND num <> ? ORDER BY place DESC LIMIT 1`},
+		{&t.findRepeat, `SELECT num FROM entries INDEXED BY lines_repeated
+			WHERE room = ? AND stamp = ? AND payload = ? AND hidden = 1 AND final IS NULL ORDER BY place LIMIT 1`},
+		{&t.setHidden, `UPDATE entries SET hidden = ? WHERE num = ?`},
+		{&t.openLine, `UPDATE entries SET (stamp, payload, ` + lineColumns + `) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE num = ?`},
 		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM entries WHERE num BETWEEN ? AND ? AND text <> ''`},
 
 		{&t.addKey, `INSERT INTO room_keys (room, id, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.put, `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&t.remove, `DELETE FROM settings WHERE key = ?`},
 
-		{&t.addPreview, `INSERT OR REPLACE INTO previews (room, origin, seq, key, stamp, payload, ` + lineColumns + `, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&t.previewBefore, `SELECT EXISTS (SELECT 1 FROM previews WHERE room = ? AND stamp = ? AND payload = ? AND key < ?)`},
-		{&t.dropPreview, `DELETE FROM previews WHERE room = ? AND key = ?`},
+		{&t.addPreview, `INSERT OR REPLACE INTO previews (room, origin, seq, place, stamp, payload, ` + lineColumns + `, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&t.previewBefore, `SELECT EXISTS (SELECT 1 FROM previews WHERE room = ? AND stamp = ? AND payload = ? AND place < ?)`},
+		{&t.dropPreview, `DELETE FROM previews WHERE room = ? AND place = ?`},
 		{&t.dropSamePreview, `DELETE FROM previews WHERE room = ? AND stamp = ? AND payload = ?`},
-		{&t.dropOlderPreview, `DELETE FROM previews WHERE room = ?1 AND key <
-			(SELECT key FROM previews WHERE room = ?1 ORDER BY key DESC LIMIT 1 OFFSET ?2)`},
+		{&t.dropOlderPreview, `DELETE FROM previews WHERE room = ?1 AND place <
+			(SELECT place FROM previews WHERE room = ?1 ORDER BY place DESC LIMIT 1 OFFSET ?2)`},
 		{&t.clearPreviews, `DELETE FROM previews WHERE room = (SELECT num FROM rooms WHERE id = ?)`},
 
 		{&t.savePeer, `INSERT INTO peers (device, name, addrs, seen_ms) VALUES (?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET name = excluded.name, addrs = excluded.addrs, seen_ms = excluded.seen_ms`},
 		{&t.dropOldPeers, `DELETE FROM peers WHERE device IN (SELECT device FROM peers ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)`},
-	} {
+	}) {
 		st, err := conn.PrepareContext(ctx, p.text) //nolint:sqlclosecheck // kept until writer.close
 		if err != nil {
 			return fmt.Errorf("storage: prepare %q: %w", p.text, err)
@@ -185,7 +196,7 @@ func (t *writer) apply(ctx context.Context, w *Write) error {
 			return fmt.Errorf("storage: keep setting %s: %w", key, err)
 		}
 	}
-	if w.Meta == nil && len(w.Entries) == 0 && len(w.Opened) == 0 && len(w.Keys) == 0 {
+	if w.onlySettings() {
 		return nil
 	}
 	room, err := t.room(ctx, w.Room)
@@ -212,7 +223,28 @@ func (t *writer) apply(ctx context.Context, w *Write) error {
 			return fmt.Errorf("storage: open line %s of room %s: %w", w.Opened[i].ID, w.Room, err)
 		}
 	}
+	if err := t.keepOrder(ctx, room, w); err != nil {
+		return err
+	}
+	if err := t.keepControl(ctx, room, w); err != nil {
+		return err
+	}
+	if w.Install != nil {
+		if err := t.install(ctx, room, w.Install); err != nil {
+			return fmt.Errorf("storage: install snapshot of room %s: %w", w.Room, err)
+		}
+	}
+	if w.ReadTo != nil {
+		if err := t.markRead(ctx, room, w.ReadTo); err != nil {
+			return fmt.Errorf("storage: mark room %s read: %w", w.Room, err)
+		}
+	}
 	return nil
+}
+
+func (w *Write) onlySettings() bool {
+	return w.Meta == nil && len(w.Entries) == 0 && len(w.Opened) == 0 && len(w.Keys) == 0 && len(w.Finals) == 0 &&
+		w.Control == nil && w.Mark == nil && len(w.Seen) == 0 && w.Install == nil && w.ReadTo == nil
 }
 
 func (t *writer) set(ctx context.Context, key string, value []byte) error {
@@ -227,7 +259,7 @@ func (t *writer) set(ctx context.Context, key string, value []byte) error {
 
 func (t *writer) keepRoom(ctx context.Context, num int64, r *Room) error {
 	_, err := t.setRoom.ExecContext(ctx, r.Name, r.State, r.Reason, r.Invite,
-		r.Via[:], encodeVector(r.Target), r.ReadTo, int(r.Mode), num)
+		r.Via[:], encodeVector(r.Target), int(r.Mode), num)
 	return err
 }
 
@@ -338,46 +370,33 @@ func (t *writer) keepEntry(ctx context.Context, room int64, id ordering.RoomID, 
 // of shown lines grows.
 func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num int64, shown int, err error) {
 	e := x.Entry
-	var sig, key []byte
+	var sig, place []byte
 	if x.Run > 0 {
 		sig = x.Sig[:]
 	}
 	var st stamp
 	if x.Line != nil {
 		shown = 1
-		key = e.Key().Bytes()
+		place = tailPlace(e.Key())
 		st = stampOf(e.Client, x.Line)
-		if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
+		if err := t.dropPreviewsOf(ctx, room, place, st); err != nil {
 			return 0, 0, err
 		}
 	}
 	values := make([]any, 0, entryColumns)
-	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), key, st.client, st.payload, false)
-	values = appendLine(values, x.Line)
-	num, err = insert(ctx, t.addEntry, values)
-	if err != nil || num != 0 {
-		return num, shown, err
-	}
-	here, err := t.sameEntry(ctx, room, origin, e)
-	if err != nil || here {
+	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload)
+	num, err = insert(ctx, t.addEntry, appendLine(values, x.Line))
+	if err != nil {
 		return 0, 0, err
 	}
-	// The index of stamps refused it: the same words are shown already.
-	values[repeatedColumn], _, err = t.settle(ctx, room, key, st)
-	if err == nil {
-		num, err = insert(ctx, t.addEntry, values)
+	if num == 0 {
+		return 0, 0, t.sameEntry(ctx, room, origin, e)
 	}
-	if err == nil && num == 0 {
-		err = errors.New("its line is refused")
-	}
-	return num, 0, err
+	more, err := t.settle(ctx, room, num, place, st)
+	return num, shown + more, err
 }
 
-// The values of addEntry.
-const (
-	entryColumns   = 16
-	repeatedColumn = 9
-)
+const entryColumns = 15 // values of addEntry
 
 // insert returns the new row's number, 0 when it was in conflict with another.
 func insert(ctx context.Context, st *sql.Stmt, values []any) (int64, error) {
@@ -413,45 +432,44 @@ func (t *writer) wholeRun(ctx context.Context, room, origin int64, last uint64, 
 	return err
 }
 
-// sameEntry reports whether the entry is here; another in its place is an error.
-func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.Entry) (bool, error) {
+// sameEntry fails unless this very entry is here.
+func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.Entry) error {
 	var have []byte
 	err := t.getEntry.QueryRowContext(ctx, room, origin, int64(e.Seq)).Scan(&have)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
 	if err == nil && !bytes.Equal(have, e.Bytes()) {
 		err = errors.New("another entry has its place")
 	}
-	return err == nil, err
+	return err
 }
 
-// settle decides which of two readable lines with one stamp is shown (PROTOCOL.md
-// L7): the first in the predicted order, whichever came first. It tells whether
-// that is the one here, so that the line of this key is a repeat; otherwise it has
-// hidden the one here. Without another one neither is so.
-func (t *writer) settle(ctx context.Context, room int64, key []byte, st stamp) (repeat, found bool, err error) {
-	other, otherKey, err := t.shownRepeat(ctx, room, st)
-	if err != nil || other == 0 {
-		return false, false, err
+// settle hides, of a shown line and its twin, a shown readable line with the same
+// stamp, the one that stands later, whichever came first (PROTOCOL.md L7). Two
+// final ones both stay: the list itself has shown them. It returns by how much the
+// room's count of shown lines grows.
+func (t *writer) settle(ctx context.Context, room, num int64, place []byte, st stamp) (shown int, err error) {
+	twin, twinPlace, err := t.shownTwin(ctx, room, num, st)
+	if err != nil || twin == 0 || isFinal(place) && isFinal(twinPlace) {
+		return 0, err
 	}
-	if bytes.Compare(otherKey, key) < 0 {
-		return true, true, nil
+	later := twin
+	if bytes.Compare(twinPlace, place) < 0 {
+		later = num
 	}
-	_, err = t.setRepeated.ExecContext(ctx, other)
-	return false, true, err
+	_, err = t.setHidden.ExecContext(ctx, true, later)
+	return -1, err
 }
 
-// shownRepeat returns the shown line with the stamp, num 0 when there is none.
-func (t *writer) shownRepeat(ctx context.Context, room int64, st stamp) (num int64, key []byte, err error) {
+// shownTwin returns the last shown line with the stamp beside num, 0 when there is
+// none. There is a tentative one only where no final one is.
+func (t *writer) shownTwin(ctx context.Context, room, num int64, st stamp) (twin int64, place []byte, err error) {
 	if st.client == nil {
 		return 0, nil, nil
 	}
-	err = t.findShown.QueryRowContext(ctx, room, st.client, st.payload).Scan(&num, &key)
+	err = t.findTwin.QueryRowContext(ctx, room, st.client, st.payload, num).Scan(&twin, &place)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return num, key, err
+	return twin, place, err
 }
 
 // openOne replaces an unreadable line; a readable one may be a repeat, or show that another is.
@@ -461,9 +479,9 @@ func (t *writer) openOne(ctx context.Context, room int64, o *Opened) error {
 		return err
 	}
 	var num int64
-	var key, raw []byte
-	var readable bool
-	err = t.lineAt.QueryRowContext(ctx, room, origin, int64(o.ID.Seq)).Scan(&num, &key, &readable, &raw)
+	var place, raw []byte
+	var hidden, readable bool
+	err = t.lineAt.QueryRowContext(ctx, room, origin, int64(o.ID.Seq)).Scan(&num, &place, &hidden, &readable, &raw)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNotFound
 	}
@@ -475,20 +493,20 @@ func (t *writer) openOne(ctx context.Context, room int64, o *Opened) error {
 		return err
 	}
 	st := stampOf(e.Client, &o.Line)
-	repeat, found, err := t.settle(ctx, room, key, st)
-	if err != nil {
-		return err
-	}
-	values := append(appendLine([]any{st.client, st.payload, repeat}, &o.Line), num)
+	values := append(appendLine([]any{st.client, st.payload}, &o.Line), num)
 	if _, err := t.openLine.ExecContext(ctx, values...); err != nil {
 		return err
 	}
-	if found { // two were counted
-		if _, err := t.addTotal.ExecContext(ctx, -1, room); err != nil {
+	if !hidden {
+		shown, err := t.settle(ctx, room, num, place, st)
+		if err == nil && shown != 0 {
+			_, err = t.addTotal.ExecContext(ctx, shown, room)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if err := t.dropPreviewsOf(ctx, room, key, st); err != nil {
+	if err := t.dropPreviewsOf(ctx, room, place, st); err != nil {
 		return err
 	}
 	_, err = t.addWords.ExecContext(ctx, num, num)

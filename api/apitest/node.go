@@ -1,9 +1,11 @@
 // Package apitest is a node in memory for tests of the service and of what
-// uses it: rooms that hold messages, nothing else.
+// uses it: rooms that hold messages, which become final when a test says so.
 package apitest
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,36 +23,47 @@ import (
 // Start is the time of the first message; each later one is a second later.
 var Start = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
-// Node is a node whose messages are put in by Put and Send. Its exported
-// fields are set before it is served.
+// Node is a node whose messages are put in by Put and Send, and become final by
+// Finalise. Its exported fields are set before it is served.
 type Node struct {
+	Name    string // "n1"
 	Peer    string
 	Devices []chat.Member
 	Told    chat.Status
 	Shown   chat.View
 	Script  []chat.Event // what Events tells
-	// OnPage is called before each Page, so that a test can change the room in
-	// the middle of a walk.
-	OnPage func()
+	// OnPage and OnFinals are called before each Page and Finals, so that a test
+	// can change the room in the middle of a stream.
+	OnPage, OnFinals func()
 	// OnSend may refuse a draft.
 	OnSend func(chat.Draft) error
 
 	mu      sync.Mutex
 	rooms   []*room
 	calls   []string
+	read    int
 	waiters map[chan struct{}]bool
 }
 
 type room struct {
 	chat.Room
-	messages []chat.Message // by position
-	arrivals uint64
+	shown    []*line                 // by position
+	arrivals []*line                 // by arrival
+	finals   []*line                 // by index
 	seen     map[string]chat.Message // by client id
 }
 
+// line is a message as it stands now.
+type line struct {
+	chat.Message
+	hidden bool // a repeat
+}
+
+func byPosition(l *line, position string) int { return strings.Compare(l.Position, position) }
+
 // New returns a node with the room `lobby`.
 func New() *Node {
-	n := &Node{Peer: "12D3KooWtest", waiters: make(map[chan struct{}]bool)}
+	n := &Node{Name: "n1", Peer: "12D3KooWtest", waiters: make(map[chan struct{}]bool)}
 	n.AddRoom(chat.DefaultRoom, chat.Joined)
 	return n
 }
@@ -72,42 +85,130 @@ func (n *Node) AddRoom(name string, state chat.RoomState) {
 	n.tick()
 }
 
-// Put stores m in a room at m.Position; what m leaves empty is made up.
+// Put stores m in a room; what m leaves empty is made up. m.Position only says
+// where it stands among the tentative ones. A message that is put in as final
+// takes the next index.
 func (n *Node) Put(roomName string, m chat.Message) chat.Message {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.put(n.must(roomName), m)
+}
+
+func (n *Node) must(roomName string) *room {
 	r, err := n.find(roomName)
 	if err != nil {
 		panic(err)
 	}
-	return n.put(r, m)
+	return r
 }
 
 func (n *Node) put(r *room, m chat.Message) chat.Message {
-	r.arrivals++
-	m.Arrival = r.arrivals
-	if m.Position == "" {
-		m.Position = fmt.Sprintf("p%08d", r.arrivals)
-	}
+	m.Arrival = uint64(len(r.arrivals) + 1)
+	m.Position = chat.BeforeTentative + hex.EncodeToString([]byte(cmp.Or(m.Position, fmt.Sprintf("p%08d", m.Arrival))))
 	if m.ID == "" {
-		m.ID = fmt.Sprintf("n1/%d", r.arrivals)
+		m.ID = fmt.Sprintf("%s/%d", n.Name, m.Arrival)
 	}
 	m.Room, m.RoomID = r.Name, r.ID
 	if m.Kind == "" {
 		m.Kind = chat.KindText
 	}
-	if m.State == "" {
-		m.State = chat.Tentative
-	}
 	if m.Origin == "" {
-		m.Origin = "n1"
+		m.Origin = n.Name
 	}
-	m.Lamport = r.arrivals
-	m.Time = Start.Add(time.Duration(r.arrivals) * time.Second)
-	at, _ := slices.BinarySearchFunc(r.messages, m, func(a, b chat.Message) int { return strings.Compare(a.Position, b.Position) })
-	r.messages = slices.Insert(r.messages, at, m)
+	m.Lamport = m.Arrival
+	m.Time = Start.Add(time.Duration(m.Arrival) * time.Second)
+	final := m.State == chat.Final
+	m.State = chat.Tentative
+	l := &line{Message: m}
+	l.hidden = slices.ContainsFunc(r.finals, l.repeats)
+	r.arrivals = append(r.arrivals, l)
+	if !l.hidden {
+		r.show(l)
+	}
+	if final {
+		r.finalise(l)
+	}
 	n.tick()
-	return m
+	return l.Message
+}
+
+func (r *room) show(l *line) {
+	at, _ := slices.BinarySearchFunc(r.shown, l.Position, byPosition)
+	r.shown = slices.Insert(r.shown, at, l)
+}
+
+func (r *room) hide(l *line) {
+	if at, ok := slices.BinarySearchFunc(r.shown, l.Position, byPosition); ok {
+		r.shown = slices.Delete(r.shown, at, at+1)
+	}
+}
+
+// repeats reports whether l and o say the same, of the same client.
+func (l *line) repeats(o *line) bool {
+	return l.ClientID != "" && l.ClientID == o.ClientID && l.SenderID == o.SenderID && l.Text == o.Text
+}
+
+// finalise gives l the next index and hides its repeats.
+func (r *room) finalise(l *line) {
+	if l.hidden {
+		return
+	}
+	r.hide(l)
+	l.State = chat.Final
+	l.Index = uint64(len(r.finals) + 1)
+	l.Hash = cmp.Or(l.Hash, fmt.Sprintf("%064x", l.Index))
+	l.Position = fmt.Sprintf("%s%016x", chat.BeforeAll, l.Index)
+	r.finals = append(r.finals, l)
+	r.FinalIndex = l.Index
+	r.show(l)
+	if l.ClientID == "" {
+		return
+	}
+	for _, o := range r.arrivals {
+		if o != l && !o.hidden && o.repeats(l) {
+			o.hidden = true
+			r.hide(o)
+		}
+	}
+}
+
+// Finalise makes messages final, in this order. One of which a repeat is final
+// already takes no index.
+func (n *Node) Finalise(roomName string, ids ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.must(roomName)
+	for _, id := range ids {
+		at := slices.IndexFunc(r.arrivals, func(l *line) bool { return l.ID == id })
+		r.finalise(r.arrivals[at])
+	}
+	n.tick()
+}
+
+// Skip drops an index from the final list, as no node should.
+func (n *Node) Skip(roomName string, index uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.must(roomName)
+	r.finals = slices.DeleteFunc(r.finals, func(l *line) bool { return l.Index == index })
+	n.tick()
+}
+
+// Read returns how many messages were handed out by Page, Since and Finals.
+func (n *Node) Read() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.read
+}
+
+// hand returns lines as they stand now.
+func (n *Node) hand(lines []*line) []chat.Message {
+	n.read += len(lines)
+	list := make([]chat.Message, len(lines))
+	for i, l := range lines {
+		list[i] = l.Message
+	}
+	return list
 }
 
 func (n *Node) tick() {
@@ -148,7 +249,7 @@ func (n *Node) Calls() []string {
 
 func (n *Node) View(context.Context) (chat.View, error) {
 	v := n.Shown
-	v.NodeID, v.PeerID = "n1", n.Peer
+	v.NodeID, v.PeerID = n.Name, n.Peer
 	return v, nil
 }
 
@@ -180,20 +281,41 @@ func (n *Node) Page(_ context.Context, q chat.PageQuery) (chat.Page, error) {
 	if limit == 0 {
 		limit = 100
 	}
-	begin, end := max(len(r.messages)-limit, 0), len(r.messages)
-	if q.After != "" {
-		begin = 0
-		for begin < len(r.messages) && r.messages[begin].Position <= q.After {
+	begin, end := max(len(r.shown)-limit, 0), len(r.shown)
+	switch {
+	case q.After != "":
+		var at bool
+		if begin, at = slices.BinarySearchFunc(r.shown, q.After, byPosition); at {
 			begin++
 		}
-		end = min(begin+limit, len(r.messages))
+		end = min(begin+limit, len(r.shown))
+	case q.Around != "":
+		begin, err = r.around(q.Around, limit)
+		if err != nil {
+			return chat.Page{}, err
+		}
+		end = min(begin+limit, len(r.shown))
 	}
 	return chat.Page{
-		Messages: slices.Clone(r.messages[begin:end]),
+		Messages: n.hand(r.shown[begin:end]),
 		Older:    begin > 0,
-		Newer:    end < len(r.messages),
-		Total:    uint64(len(r.messages)),
+		Newer:    end < len(r.shown),
+		Total:    uint64(len(r.shown)),
 	}, nil
+}
+
+// around finds where a page with the message id in its middle begins.
+func (r *room) around(id string, limit int) (int, error) {
+	at := slices.IndexFunc(r.arrivals, func(l *line) bool { return l.ID == id })
+	if at < 0 {
+		return 0, chat.Errorf(chat.CodeNotFound, "There is no message %q.", id)
+	}
+	l := r.arrivals[at]
+	if l.hidden {
+		l = r.finals[slices.IndexFunc(r.finals, l.repeats)]
+	}
+	place, _ := slices.BinarySearchFunc(r.shown, l.Position, byPosition)
+	return max(place-limit/2, 0), nil
 }
 
 func (n *Node) Since(_ context.Context, ref string, arrival uint64, limit int) ([]chat.Message, error) {
@@ -203,9 +325,27 @@ func (n *Node) Since(_ context.Context, ref string, arrival uint64, limit int) (
 	if err != nil {
 		return nil, err
 	}
-	later := slices.DeleteFunc(slices.Clone(r.messages), func(m chat.Message) bool { return m.Arrival <= arrival })
-	slices.SortFunc(later, func(a, b chat.Message) int { return int(a.Arrival) - int(b.Arrival) })
-	return later[:min(limit, len(later))], nil
+	var later []*line
+	for i := int(arrival); i < len(r.arrivals) && len(later) < limit; i++ {
+		if !r.arrivals[i].hidden {
+			later = append(later, r.arrivals[i])
+		}
+	}
+	return n.hand(later), nil
+}
+
+func (n *Node) Finals(_ context.Context, ref string, after uint64, limit int) ([]chat.Message, error) {
+	if n.OnFinals != nil {
+		n.OnFinals()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r, err := n.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	begin, _ := slices.BinarySearchFunc(r.finals, after+1, func(l *line, index uint64) int { return cmp.Compare(l.Index, index) })
+	return n.hand(r.finals[begin:min(begin+limit, len(r.finals))]), nil
 }
 
 func (n *Node) Room(_ context.Context, ref string) (chat.Room, error) {
@@ -303,9 +443,9 @@ func (n *Node) Search(_ context.Context, q chat.SearchQuery) ([]chat.Message, er
 	defer n.mu.Unlock()
 	var found []chat.Message
 	for _, r := range n.rooms {
-		for _, m := range r.messages {
-			if strings.Contains(m.Text, q.Text) {
-				found = append(found, m)
+		for _, l := range r.shown {
+			if strings.Contains(l.Text, q.Text) {
+				found = append(found, l.Message)
 			}
 		}
 	}

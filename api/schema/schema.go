@@ -281,10 +281,11 @@ func roomStatus(r chat.RoomStatus) *pb.RoomStatus {
 		WaitingFor: r.WaitingFor,
 		Clocks:     r.Clocks,
 		Replicas: each(r.Replicas, func(r chat.Replica) *pb.Replica {
-			return &pb.Replica{NodeId: r.NodeID, FinalIndex: r.FinalIndex, OrderHash: r.OrderHash}
+			return &pb.Replica{NodeId: r.NodeID, FinalIndex: r.FinalIndex, OrderHash: r.OrderHash, Diverged: r.Diverged}
 		}),
 		TailHash: r.TailHash,
 		Parked:   int64(r.Parked),
+		Diverged: r.Diverged,
 	}
 }
 
@@ -305,10 +306,11 @@ func chatRoomStatus(r *pb.RoomStatus) chat.RoomStatus {
 		WaitingFor: r.GetWaitingFor(),
 		Clocks:     r.GetClocks(),
 		Replicas: each(r.GetReplicas(), func(r *pb.Replica) chat.Replica {
-			return chat.Replica{NodeID: r.GetNodeId(), FinalIndex: r.GetFinalIndex(), OrderHash: r.GetOrderHash()}
+			return chat.Replica{NodeID: r.GetNodeId(), FinalIndex: r.GetFinalIndex(), OrderHash: r.GetOrderHash(), Diverged: r.GetDiverged()}
 		}),
 		TailHash: r.GetTailHash(),
 		Parked:   int(r.GetParked()),
+		Diverged: r.GetDiverged(),
 	}
 }
 

@@ -221,7 +221,8 @@ func columns(s string) int {
 	return n
 }
 
-func (p *Printer) attached(a client.Attached) {
+// attached tells where we are; index is that of the newest final message shown.
+func (p *Printer) attached(a client.Attached, index uint64) {
 	if p.JSON {
 		p.json(struct {
 			Event      string `json:"event"`
@@ -234,6 +235,9 @@ func (p *Printer) attached(a client.Attached) {
 		return
 	}
 	p.status(fmt.Sprintf("in %s, on node %s", a.Room, a.NodeID))
+	if a.FinalIndex < index {
+		p.status(fmt.Sprintf("this node has %d of %d final messages yet; what is new shows when it has the rest", a.FinalIndex, index))
+	}
 }
 
 func (p *Printer) detached(reason string) {

@@ -8,14 +8,19 @@
 package terminal
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 
 	"tertulia/chat"
 	"tertulia/client"
@@ -25,13 +30,15 @@ import (
 const (
 	maxQueue       = 1000                   // lines that wait for the node; then stdin is not read further
 	maxRemembered  = 1000                   // sent messages whose replacement would be told; rooms whose place is kept
-	maxNamed       = 10                     // unsent lines that the last error quotes
+	maxUnfinal     = 100_000                // with UntilFinal, own lines that are not final; then stdin is not read further
+	maxNamed       = 10                     // lines that the last error quotes
 	maxQuotedRunes = 40                     // of each
 	historyLines   = 50                     // messages that /history shows
 	minPause       = 50 * time.Millisecond  // before trying again; doubles
 	maxPause       = 2 * time.Second        // longest such pause
 	showWait       = 1 * time.Second        // at the end, for the last message to be shown after it was sent
 	roomPoll       = 500 * time.Millisecond // between looks at a room that is being joined
+	stillWait      = 3 * time.Second        // without a new final, before people are told what is waited for
 )
 
 // Config is what a conversation needs.
@@ -47,10 +54,13 @@ type Config struct {
 	Follow   bool          // go on listening after the end of In
 	Replay   bool          // show final messages from index From on
 	From     uint64
+	// UntilFinal waits at the end of In until every line is final, not only sent.
+	UntilFinal bool
 }
 
-// Run talks until In ends and every line of it is sent, or ctx ends. It
-// returns nil when nothing is left unsent, else a chat.Error that names it.
+// Run talks until In ends and every line of it is sent (with UntilFinal: is
+// final), or ctx ends. It returns nil when no line is left, else a chat.Error
+// that names those.
 func Run(ctx context.Context, c *client.Client, cfg Config) error {
 	room, err := awaitRoom(ctx, c, cfg.Room, cfg.Wait)
 	if err != nil {
@@ -58,15 +68,17 @@ func Run(ctx context.Context, c *client.Client, cfg Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	t := &talk{
-		c:        c,
-		cfg:      cfg,
-		print:    Printer{Out: cfg.Out, JSON: cfg.JSON, Colour: cfg.Colour, Width: cfg.Width},
-		lines:    make(chan input),
-		work:     make(chan job),
-		done:     make(chan result),
-		heard:    make(chan heard),
-		cursors:  make(map[place]client.Cursor),
-		remember: make(map[string]string),
+		c:       c,
+		cfg:     cfg,
+		name:    strings.TrimSpace(norm.NFC.String(cfg.Username)), // as nodes write it
+		print:   Printer{Out: cfg.Out, JSON: cfg.JSON, Colour: cfg.Colour, Width: cfg.Width},
+		lines:   make(chan input),
+		work:    make(chan job),
+		done:    make(chan result),
+		heard:   make(chan heard),
+		waiting: make(chan waitingFor),
+		cursors: make(map[string]*client.Cursor),
+		own:     make(map[ownKey]*own),
 	}
 	// The reader of In is not waited for: nothing can interrupt its read. It
 	// ends with In, or with the process.
@@ -114,31 +126,47 @@ func awaitRoom(ctx context.Context, c *client.Client, ref string, wait time.Dura
 type talk struct {
 	c     *client.Client
 	cfg   Config
+	name  string
 	print Printer
 	wg    sync.WaitGroup
 
-	lines chan input  // from the reader of In
-	work  chan job    // to the worker
-	done  chan result // from the worker
-	heard chan heard  // from the listener
+	lines   chan input      // from the reader of In
+	work    chan job        // to the worker
+	done    chan result     // from the worker
+	heard   chan heard      // from the listener
+	waiting chan waitingFor // from whoever asked whom the room waits for
 
 	room     chat.Room
 	leave    context.CancelFunc // ends the listener
 	left     chan struct{}      // closed when it has ended
 	attached bool
 	caughtUp bool
-	cursors  map[place]client.Cursor
+	cursors  map[string]*client.Cursor // by room id; that of room is the listener's
 
-	queue    []input
-	busy     *input // what the worker has
-	refused  []input
-	awaited  string            // client id of the newest line handed over, until it is shown
-	remember map[string]string // client id -> id that `sent` named
-	order    []string          // of remember, oldest first
+	queue   []input
+	busy    *input // what the worker has
+	refused []input
+	awaited string // client id of the newest line handed over, until it is shown
+
+	own    map[ownKey]*own // lines handed over and not known to be sent and final
+	handed uint64          // lines handed over
+	self   string          // SenderID of our own messages, "" until one was seen
+
+	stall
 }
 
-// place is a room on a node: what a cursor counts in.
-type place struct{ peerID, roomID string }
+// ownKey names a line of our own: its room and its client id.
+type ownKey struct{ roomID, clientID string }
+
+// own is a line on its way.
+type own struct {
+	number uint64 // counts the lines
+	room   chat.Room
+	input  // its text cut short
+	digest [sha256.Size]byte
+	id     string // that `sent` named, "" before
+	final  string // the id that became final, "" before
+}
 
 // job is a line for the worker and the room it was meant for.
 type job struct {
@@ -151,8 +179,10 @@ type result struct {
 	input
 	sent  chat.Sent
 	err   error
+	final string // the id of a repeat that was final already
+	room  chat.Room
 	reply func(*Printer)
-	room  *chat.Room // the room to go to
+	enter *chat.Room // the room to go to
 }
 
 // heard is what the listener tells: one of its fields.
@@ -163,8 +193,9 @@ type heard struct {
 	detached error
 	fatal    error // never attached, and trying again will not help
 
-	at     place
-	cursor client.Cursor
+	known     bool   // message is final and was shown as tentative
+	tentative int    // messages shown that are not final
+	index     uint64 // of the newest final message shown
 }
 
 func (t *talk) run(ctx context.Context) error {
@@ -172,7 +203,7 @@ func (t *talk) run(ctx context.Context) error {
 	var limit, shown <-chan time.Time
 	for {
 		var lines <-chan input
-		if !ended && len(t.queue) < maxQueue {
+		if !ended && len(t.queue) < maxQueue && (!t.cfg.UntilFinal || len(t.own) < maxUnfinal) {
 			lines = t.lines
 		}
 		var work chan<- job
@@ -182,11 +213,11 @@ func (t *talk) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return t.unsent()
+			return t.verdict()
 		case <-limit:
-			return t.unsent()
+			return t.verdict()
 		case <-shown:
-			return t.unsent()
+			return t.verdict()
 		case in, open := <-lines:
 			if !open || in.command == "/quit" {
 				ended = true
@@ -201,6 +232,7 @@ func (t *talk) run(ctx context.Context) error {
 			t.busy = &t.queue[0]
 			if next.command == "" {
 				t.awaited = next.clientID
+				t.follow(next)
 			}
 			t.queue = t.queue[1:]
 		case r := <-t.done:
@@ -211,19 +243,37 @@ func (t *talk) run(ctx context.Context) error {
 				return h.fatal
 			}
 			t.hear(h)
+		case <-t.stall.timer:
+			t.ask(ctx)
+		case w := <-t.waiting:
+			t.tellWaiting(w)
 		}
 		if t.print.Err != nil {
 			return &chat.Error{Code: chat.CodeInternal, Message: "The output is closed.", Err: t.print.Err}
 		}
-		if ended && !t.cfg.Follow && t.busy == nil && len(t.queue) == 0 {
-			if t.caughtUp && t.awaited == "" {
-				return t.unsent()
-			}
-			if t.caughtUp && shown == nil {
-				shown = time.After(showWait)
-			}
+		if !ended || t.cfg.Follow || t.busy != nil || len(t.queue) > 0 || !t.caughtUp {
+			continue
+		}
+		switch {
+		case t.cfg.UntilFinal && len(t.own) > 0:
+			t.goBack(ctx)
+		case t.awaited == "":
+			return t.verdict()
+		case shown == nil:
+			shown = time.After(showWait)
 		}
 	}
+}
+
+// goBack goes to a room in which a line of our own is not final, unless there is
+// one in the room of now.
+func (t *talk) goBack(ctx context.Context) {
+	for _, o := range t.own {
+		if o.room.ID == t.room.ID {
+			return
+		}
+	}
+	t.enter(ctx, t.unfinal()[0].room)
 }
 
 // ready reports whether the worker may have the next line. A room is left only
@@ -256,6 +306,9 @@ func (t *talk) finish(ctx context.Context, r result) {
 		t.print.problem(r.err, r.clientID)
 		if r.command == "" {
 			t.refused = append(t.refused, r.input)
+			if o := t.ownOf(r); o != nil && o.id == "" {
+				delete(t.own, ownKey{r.room.ID, r.clientID})
+			}
 			t.shown(r.clientID)
 		}
 	case r.command == "":
@@ -263,11 +316,14 @@ func (t *talk) finish(ctx context.Context, r result) {
 		if r.sent.Duplicate {
 			t.shown(r.clientID)
 		}
-		t.rememberSent(r.sent)
+		if o := t.ownOf(r); o != nil {
+			o.id, o.final = r.sent.ID, cmp.Or(o.final, r.final)
+			t.settle(o)
+		}
 	default:
 		r.reply(&t.print)
-		if r.room != nil {
-			t.enter(ctx, *r.room)
+		if r.enter != nil {
+			t.enter(ctx, *r.enter)
 		}
 	}
 }
@@ -278,36 +334,85 @@ func (t *talk) shown(clientID string) {
 	}
 }
 
-func (t *talk) rememberSent(s chat.Sent) {
-	if _, ok := t.remember[s.ClientID]; !ok {
-		t.order = append(t.order, s.ClientID)
+// ownOf returns the line that r is about, nil when it is not followed.
+func (t *talk) ownOf(r result) *own {
+	o := t.own[ownKey{r.room.ID, r.clientID}]
+	if o == nil || o.digest != sha256.Sum256([]byte(r.text)) {
+		return nil
 	}
-	t.remember[s.ClientID] = s.ID
-	if len(t.order) > maxRemembered {
-		delete(t.remember, t.order[0])
-		t.order = t.order[1:]
+	return o
+}
+
+// follow notes a line that is handed over, the first one of a client id.
+func (t *talk) follow(j job) {
+	if t.own[ownKey{j.room.ID, j.clientID}] != nil {
+		return
 	}
+	t.handed++
+	o := &own{number: t.handed, room: j.room, input: j.input, digest: sha256.Sum256([]byte(j.text))}
+	o.text = quote(j.text)
+	t.own[ownKey{j.room.ID, j.clientID}] = o
+	if t.cfg.UntilFinal || len(t.own) <= maxRemembered {
+		return
+	}
+	for k, other := range t.own {
+		if other.number < t.handed-maxRemembered {
+			delete(t.own, k)
+		}
+	}
+}
+
+// settle tells when another message is final in o's stead, and forgets o once it
+// is sent and final.
+func (t *talk) settle(o *own) {
+	if o.id == "" || o.final == "" {
+		return
+	}
+	if o.id != o.final {
+		t.print.replaced(o.id, o.final, o.clientID)
+	}
+	delete(t.own, ownKey{o.room.ID, o.clientID})
+}
+
+// lineOf returns the line of our own that m, or of which m is a repeat; nil when
+// there is none.
+func (t *talk) lineOf(m chat.Message) *own {
+	o := t.own[ownKey{m.RoomID, m.ClientID}]
+	if o == nil || m.Kind != chat.KindText {
+		return nil
+	}
+	mine := m.ID == o.id || m.Mine && m.Sender == t.name
+	if mine {
+		t.self = m.SenderID
+	} else if t.self == "" || m.SenderID != t.self {
+		return nil // another person's
+	}
+	if m.ID != o.id && sha256.Sum256([]byte(m.Text)) != o.digest {
+		return nil // said through another node, where the id was free
+	}
+	return o
 }
 
 func (t *talk) hear(h heard) {
 	switch {
 	case h.attached != nil:
 		t.attached = true
-		t.print.attached(*h.attached)
+		t.print.attached(*h.attached, h.index)
 	case h.message != nil:
-		t.keep(h)
 		m := *h.message
-		t.print.Message(m)
-		if !m.Mine || m.ClientID == "" {
-			return
+		// People read a line once; programs want to know that it is final.
+		if t.cfg.JSON || !h.known {
+			t.print.Message(m)
 		}
-		if id, ok := t.remember[m.ClientID]; ok && id != m.ID && m.Sender == t.cfg.Username {
-			t.print.replaced(id, m.ID, m.ClientID)
-			delete(t.remember, m.ClientID)
+		if o := t.lineOf(m); o != nil {
+			t.shown(m.ClientID)
+			if m.State == chat.Final {
+				o.final = m.ID
+				t.settle(o)
+			}
 		}
-		t.shown(m.ClientID)
+		t.noteProgress(h.tentative, m.State == chat.Final)
 	case h.caughtUp:
-		t.keep(h)
 		t.caughtUp = true
 	case h.detached != nil:
 		if t.attached {
@@ -315,13 +420,6 @@ func (t *talk) hear(h heard) {
 			t.print.detached(reason)
 		}
 		t.attached = false
-	}
-}
-
-// keep notes how far the room was read, so that coming back repeats nothing.
-func (t *talk) keep(h heard) {
-	if _, ok := t.cursors[h.at]; ok || len(t.cursors) < maxRemembered {
-		t.cursors[h.at] = h.cursor
 	}
 }
 
@@ -336,24 +434,45 @@ func (t *talk) enter(ctx context.Context, room chat.Room) {
 	}
 	ctx, t.leave = context.WithCancel(ctx)
 	t.room, t.attached, t.caughtUp, t.awaited = room, false, false, ""
+	t.stall = stall{}
 	left := make(chan struct{})
 	t.left = left
-	known := make(map[string]client.Cursor) // by peer id
-	for at, cursor := range t.cursors {
-		if at.roomID == room.ID {
-			known[at.peerID] = cursor
+	cursor := t.cursors[room.ID]
+	if cursor == nil {
+		cursor = new(client.Cursor)
+		if len(t.cursors) < maxRemembered {
+			t.cursors[room.ID] = cursor
 		}
 	}
 	t.wg.Go(func() {
 		defer close(left)
-		t.listen(ctx, room, known)
+		t.listen(ctx, room, cursor)
 	})
 }
 
-// unsent returns nil, or the error that names what is not on the node's disk.
-func (t *talk) unsent() error {
-	lines := t.refused
-	if t.busy != nil && t.busy.command == "" {
+// unfinal returns the lines of our own that are not known to be final, in the
+// order they were said.
+func (t *talk) unfinal() []*own {
+	return slices.SortedFunc(maps.Values(t.own), func(a, b *own) int { return cmp.Compare(a.number, b.number) })
+}
+
+func quote(text string) string {
+	runes := []rune(text)
+	if len(runes) > maxQuotedRunes {
+		runes = append(runes[:maxQuotedRunes], '…')
+	}
+	return string(runes)
+}
+
+// verdict returns nil, or the error that names what is not on the node's disk
+// or, with UntilFinal, not final.
+func (t *talk) verdict() error {
+	lines := slices.Clone(t.refused)
+	if t.cfg.UntilFinal {
+		for _, o := range t.unfinal() {
+			lines = append(lines, o.input)
+		}
+	} else if t.busy != nil && t.busy.command == "" {
 		lines = append(lines, *t.busy)
 	}
 	for _, in := range t.queue {
@@ -366,11 +485,7 @@ func (t *talk) unsent() error {
 	}
 	var names []string
 	for _, in := range lines[:min(len(lines), maxNamed)] {
-		quoted := []rune(in.text)
-		if len(quoted) > maxQuotedRunes {
-			quoted = append(quoted[:maxQuotedRunes], '…')
-		}
-		names = append(names, fmt.Sprintf("“%s” (%s)", Escape(string(quoted)), Escape(in.clientID)))
+		names = append(names, fmt.Sprintf("“%s” (%s)", Escape(quote(in.text)), Escape(in.clientID)))
 	}
 	if more := len(lines) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
@@ -379,16 +494,20 @@ func (t *talk) unsent() error {
 	if len(lines) > 1 {
 		what = fmt.Sprintf("%d messages are", len(lines))
 	}
+	if t.cfg.UntilFinal {
+		return chat.Errorf(chat.CodeUnreachable, "%s not known to be final: %s.", what, strings.Join(names, ", ")).
+			WithHint("What the node has becomes final when enough members can be reached; see: tertulia status. Sent again with the same client_id it is not repeated.")
+	}
 	return chat.Errorf(chat.CodeUnreachable, "%s not known to be sent: %s.", what, strings.Join(names, ", ")).
 		WithHint("Send them again with the same client_id: what had arrived is not repeated.")
 }
 
 // listen keeps a stream of the room open until ctx ends.
-func (t *talk) listen(ctx context.Context, room chat.Room, known map[string]client.Cursor) {
+func (t *talk) listen(ctx context.Context, room chat.Room, cursor *client.Cursor) {
 	pause := minPause
 	everAttached := false
 	for ctx.Err() == nil {
-		attached, err := t.listenOnce(ctx, room, known)
+		attached, err := t.listenOnce(ctx, room, cursor)
 		if ctx.Err() != nil {
 			return
 		}
@@ -408,30 +527,21 @@ func (t *talk) listen(ctx context.Context, room chat.Room, known map[string]clie
 }
 
 // listenOnce posts one stream until it breaks.
-func (t *talk) listenOnce(ctx context.Context, room chat.Room, known map[string]client.Cursor) (attached bool, err error) {
+func (t *talk) listenOnce(ctx context.Context, room chat.Room, cursor *client.Cursor) (attached bool, err error) {
 	// On a full disk nobody can join, but everybody can read.
 	if err := t.c.JoinUser(ctx, room.ID, t.cfg.Username); err != nil && chat.CodeOf(err) != chat.CodeDisk {
 		return false, err
 	}
-	view, err := t.c.View(ctx)
-	if err != nil {
-		return false, err
-	}
-	attach := client.Attach{Room: room.ID, Replay: t.cfg.Replay, From: t.cfg.From}
-	if cursor, ok := known[view.PeerID]; ok {
-		attach.Resume = &cursor
-	}
-	s, err := t.c.Attach(ctx, attach)
+	s, err := t.c.Attach(ctx, client.Attach{Room: room.ID, Replay: t.cfg.Replay, From: t.cfg.From, Resume: cursor})
 	if err != nil {
 		return false, err
 	}
 	defer s.Close()
-	at := place{s.Attached.PeerID, s.Attached.RoomID}
-	if !t.post(ctx, heard{attached: &s.Attached}) {
+	if !t.post(ctx, heard{attached: &s.Attached, index: cursor.Index()}) {
 		return true, ctx.Err()
 	}
 	for s.Next() {
-		h := heard{caughtUp: s.CaughtUp, at: at, cursor: s.Cursor}
+		h := heard{caughtUp: s.CaughtUp, known: s.Known, tentative: s.Tentative()}
 		if !s.CaughtUp {
 			m := s.Message
 			h.message = &m
@@ -439,7 +549,6 @@ func (t *talk) listenOnce(ctx context.Context, room chat.Room, known map[string]
 		if !t.post(ctx, h) {
 			return true, ctx.Err()
 		}
-		known[at.peerID] = s.Cursor
 	}
 	return true, s.Err()
 }
@@ -476,16 +585,39 @@ func (t *talk) do(ctx context.Context, j job) result {
 	}
 	draft := chat.Draft{Room: j.room.ID, Username: t.cfg.Username, Text: j.text, ClientID: j.clientID}
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		sent, err := t.c.Send(ctx, draft)
-		if !temporary(err) || ctx.Err() != nil {
-			return result{input: j.input, sent: sent, err: err}
+		r := result{input: j.input, room: j.room}
+		r.sent, r.err = t.c.Send(ctx, draft)
+		if r.err == nil && r.sent.Duplicate && t.cfg.UntilFinal {
+			r.final, r.err = t.finalOf(ctx, draft, r.sent)
+		}
+		if !temporary(r.err) || ctx.Err() != nil {
+			return r
 		}
 		wait(ctx, pause)
 	}
 }
 
+// finalOf returns the id of the final message that is d, "" when there is none
+// yet: its final line may have come long before this conversation.
+func (t *talk) finalOf(ctx context.Context, d chat.Draft, sent chat.Sent) (string, error) {
+	page, err := t.c.Page(ctx, chat.PageQuery{Room: d.Room, Around: sent.ID, Limit: 3})
+	if err != nil {
+		if temporary(err) {
+			return "", err
+		}
+		return "", nil // it is sent; the stream tells when it is final
+	}
+	for _, m := range page.Messages {
+		repeat := m.ClientID == sent.ClientID && m.Text == d.Text && m.Mine
+		if m.State == chat.Final && (m.ID == sent.ID || repeat) {
+			return m.ID, nil
+		}
+	}
+	return "", nil
+}
+
 func (t *talk) command(ctx context.Context, j job) result {
-	r := result{input: j.input}
+	r := result{input: j.input, room: j.room}
 	switch j.command {
 	case "/help":
 		r.reply = (*Printer).replyHelp
@@ -509,7 +641,7 @@ func (t *talk) command(ctx context.Context, j job) result {
 		if err == nil && room.State != chat.Joined {
 			err = chat.Errorf(chat.CodeUnreachable, "The room %s is not joined yet.", room.Name).WithHint("Try again when /rooms shows it joined.")
 		}
-		r.err, r.room, r.reply = err, &room, func(p *Printer) { p.replyRoom(room) }
+		r.err, r.enter, r.reply = err, &room, func(p *Printer) { p.replyRoom(room) }
 	case "/confirmations", "/read":
 		r.err = chat.Errorf(chat.CodeLater, "%s comes with a later version.", j.command)
 	default:

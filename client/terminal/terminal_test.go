@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,13 @@ type conversation struct {
 
 func talk(t *testing.T, s *apitest.Server, cfg terminal.Config) *conversation {
 	t.Helper()
-	c := client.New(s.Dial)
+	return talkOver(t, s.Dial, cfg)
+}
+
+// talkOver talks on the connections that dial gives.
+func talkOver(t *testing.T, dial func(context.Context) (net.Conn, error), cfg terminal.Config) *conversation {
+	t.Helper()
+	c := client.New(dial)
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	cfg.In, cfg.Out = inR, outW
@@ -327,17 +334,6 @@ func TestFollowListensUntilItIsStopped(t *testing.T) {
 	v.stop()
 	if _, err := v.rest(); err != nil {
 		t.Errorf("stopped with %v", err)
-	}
-}
-
-func TestAMessageThatLosesToItsRepeatIsReplaced(t *testing.T) {
-	n := apitest.New()
-	v := talk(t, apitest.Serve(t, n), terminal.Config{JSON: true})
-	v.say(`{"text":"oi","client_id":"c1"}`)
-	v.until("sent")
-	n.Put("lobby", chat.Message{ID: "n2/17", Sender: "Ana", Text: "oi", ClientID: "c1", Mine: true})
-	if e := v.until("replaced"); e.String() != `{"by":"n2/17","client_id":"c1","event":"replaced","id":"n1/1"}` {
-		t.Errorf("got %v", e)
 	}
 }
 

@@ -109,6 +109,14 @@ func (g *Graph) Room() ordering.RoomID { return g.room }
 // Holds reports whether the entry is in the graph.
 func (g *Graph) Holds(id ordering.EntryID) bool { return !g.lacks(id) }
 
+// HashOf returns the hash of an entry held.
+func (g *Graph) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
+	if g.lacks(id) {
+		return ordering.Hash{}, false
+	}
+	return g.chains[id.Origin][id.Seq-1].hash, true
+}
+
 // IsMember reports whether the device may write, by all that is known here.
 func (g *Graph) IsMember(d ordering.DeviceKey) bool { return g.people.isMember(g.people.all, d) }
 
@@ -183,7 +191,11 @@ func (g *Graph) Next(o ordering.Origin) ordering.Entry {
 // error is a *ordering.Refusal and concerns this run alone; a parked run gives
 // neither.
 func (g *Graph) Accept(from ordering.DeviceKey, v ordering.Verified) ([]Accepted, error) {
-	accepted, err := g.take(&parked{run: v, from: from})
+	return g.accept(&parked{run: v, from: from})
+}
+
+func (g *Graph) accept(p *parked) ([]Accepted, error) {
+	accepted, err := g.take(p)
 	if err != nil {
 		g.refused[err.Reason]++
 		return nil, err
@@ -206,6 +218,15 @@ func (g *Graph) Accept(from ordering.DeviceKey, v ordering.Verified) ([]Accepted
 		}
 		accepted = append(accepted, more...)
 	}
+}
+
+// Take is Accept for a run that the final order names: its author's removal does
+// not hold it back, since every replica takes it.
+func (g *Graph) Take(from ordering.DeviceKey, v ordering.Verified) ([]Accepted, error) {
+	if p, ok := g.parked[v.Run().Last().ID()]; ok && p.run.Run().Last().Hash() == v.Run().Last().Hash() {
+		g.forget(p.last())
+	}
+	return g.accept(&parked{run: v, from: from, needed: true})
 }
 
 // Restore adds an entry read back from the own disk, in acceptance order. It was

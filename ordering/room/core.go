@@ -2,16 +2,24 @@
 // what happened (words said, runs received, peers that came and went, the time)
 // and then takes a Ready, in the manner of etcd's raft:
 //
-//  1. make Ready.Persist durable,
-//  2. send what Ready.Send, Publish and Fetch say,
-//  3. show Ready.Persist to people.
+//  1. make durable what stands before Send, in one commit,
+//  2. send what Ready.Send, Publish and the fetches say,
+//  3. call Advance,
+//  4. show people what was made durable.
 //
 // So nothing is spoken that could be forgotten, and nothing shown that could
 // vanish. If 1 fails, the owner throws the Core away and restores another from its
 // disk. A Core has no goroutine, clock or I/O.
+//
+// A message's way: Say or Receive puts it into the graph (core.go), where it is
+// tentative at once; the leader proposes it in a Batch to the control log
+// (order.go); the committed Batch moves it into the final list. Who leads is
+// settled in lead.go, who is told what in standing.go, and what cannot be told
+// directly goes by relay.go.
 package room
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -20,7 +28,10 @@ import (
 	"time"
 
 	"tertulia/ordering"
+	"tertulia/ordering/control"
 	"tertulia/ordering/dag"
+	"tertulia/ordering/linear"
+	"tertulia/ordering/mutant"
 )
 
 // Limits and waits of a room.
@@ -32,28 +43,93 @@ const (
 	fetchable      = 10_000          // entries that count in the choice of whom to fetch from
 )
 
-// Config says who this replica is. All fields are required.
+// Config says who this replica is.
 type Config struct {
-	Room ordering.RoomID
-	Self ordering.Origin
-	Key  ed25519.PrivateKey // of Self.Device
+	Room     ordering.RoomID
+	Self     ordering.Origin
+	Key      ed25519.PrivateKey // of Self.Device
+	Priority int32              // comes before the name in the rank by which leaders are chosen
+	Seed     uint64             // of the jitter in elections; differs between replicas
+	Waits    Waits              // zero fields mean the defaults
+	Keep     Keep               // zero fields mean the defaults
+	Mutant   mutant.Mutant      // None but in tests
 }
 
-// Core is the state machine of a room. Use New.
+// Waits are the patience of a replica. All are about liveness alone.
+type Waits struct {
+	Stable  time.Duration // up so long, a member may vote (10 s)
+	Hold    time.Duration // T_hold: before a higher rank takes over (10 s)
+	Evict   time.Duration // T_evict: after suspicion, until the view goes on without a member (1 s)
+	Readmit time.Duration // up so long, an evicted member is in the view again (5 s), doubled with each flap
+	Replace time.Duration // down so long, a voter is replaced (10 min)
+}
+
+func (w Waits) withDefaults() Waits {
+	w.Stable = cmp.Or(w.Stable, 10*time.Second)
+	w.Hold = cmp.Or(w.Hold, 10*time.Second)
+	w.Evict = cmp.Or(w.Evict, time.Second)
+	w.Readmit = cmp.Or(w.Readmit, 5*time.Second)
+	w.Replace = cmp.Or(w.Replace, 10*time.Minute)
+	return w
+}
+
+// Keep says how much of the control log is kept behind what is final.
+type Keep struct {
+	Records int    // above which the log is compacted (4096)
+	Bytes   int    // the same (8 MiB)
+	Behind  uint64 // records that stay for who lags a little (512)
+}
+
+func (k Keep) withDefaults() Keep {
+	k.Records = cmp.Or(k.Records, 4096)
+	k.Bytes = cmp.Or(k.Bytes, 8<<20)
+	k.Behind = cmp.Or(k.Behind, 512)
+	return k
+}
+
+// Core is the state machine of a room. Use New, then Restore and Resume.
 type Core struct {
 	cfg   Config
+	now   time.Time // as last told
 	graph *dag.Graph
 	peers map[ordering.DeviceKey]*peer
 	fetch fetch
 	ready Ready
+	taken bool // a Ready is out that was not advanced
+
+	sorted  []ordering.DeviceKey                   // the keys of peers; nil: to be made anew
+	known   map[ordering.Origin]*known             // what replicas said of themselves, connected or not
+	live    map[ordering.DeviceKey]ordering.Origin // under which instance each said it lives
+	health  Vital                                  // of ourselves
+	order   *order                                 // nil until the genesis is here, and in rooms without a leader
+	genesis *ordering.Genesis
+	saved   Saved // until order begins
+
+	restored []restored // the runs on disk, until order begins
+	setBack  bool       // peers remember more of us than we do: we fall silent
+	relays   relays
 }
 
 // peer is a connected member.
 type peer struct {
+	vital  Vital
 	hears  map[ordering.DeviceKey]bool // whom it is connected with
+	since  time.Time                   // up and unsuspected without a break
+	down   time.Time                   // suspected since; zero: not
+	met    bool                        // it told what it remembers of us; until then it hears our standing alone
+	told   told                        // of our standing
 	holds  ordering.Vector             // what it is known to hold
 	digest time.Time                   // when the next digest is due
 	failed time.Time                   // fetches from it rest until then
+}
+
+// Vital is what the failure detector (B1) knows of a connected peer.
+type Vital struct {
+	Suspected bool
+	DiskOK    bool
+	Draining  bool // about to leave
+	RTT       time.Duration
+	Hears     []ordering.DeviceKey // whom it hears
 }
 
 // fetch is the one bulk transfer a room has under way.
@@ -79,21 +155,40 @@ type Fetch struct {
 
 // Ready is what the owner must do now, in the order of the fields.
 type Ready struct {
-	Persist []dag.Accepted // durable before anything below, in this order
-	Send    []Envelope
-	Publish []ordering.Run // on the hint channel of large rooms
-	Fetch   *Fetch
+	// One durable commit of all that changed, before anything below.
+	Persist []dag.Accepted // in this order
+	Final   []linear.Final // of entries stored before or now, in this order
+	Control control.Save
+	Mark    []byte          // the final list's small state, replaced whole; nil: unchanged
+	Seen    []ordering.Seen // what peers showed of themselves
+	Install *Install        // then the owner makes a new Core from its disk
+
+	Send        []Envelope
+	Publish     []ordering.Run // on the hint channel of large rooms
+	Fetch       *Fetch
+	FetchFinals *FetchFinals
+	Load        []ordering.Want // runs after these, at most LoadBytes, from the own disk; the owner answers with Loaded
+	Events      []Event         // for people
+}
+
+// Durable reports whether there is something to commit.
+func (r Ready) Durable() bool {
+	return len(r.Persist) > 0 || len(r.Final) > 0 || !r.Control.Empty() || r.Mark != nil || len(r.Seen) > 0 || r.Install != nil
 }
 
 // Empty reports whether there is nothing to do.
 func (r Ready) Empty() bool {
-	return len(r.Persist) == 0 && len(r.Send) == 0 && len(r.Publish) == 0 && r.Fetch == nil
+	return !r.Durable() && len(r.Send) == 0 && len(r.Publish) == 0 && r.Fetch == nil && r.FetchFinals == nil && r.Load == nil && len(r.Events) == 0
 }
 
-// New returns the core of a room whose graph is empty: begin with Restore, or
-// with Found or Receive of the genesis.
+// New returns the core of a room whose graph is empty: go on with Restore and
+// Resume, then Receive of the genesis if nothing was restored.
 func New(cfg Config) *Core {
-	return &Core{cfg: cfg, graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer)}
+	cfg.Waits, cfg.Keep = cfg.Waits.withDefaults(), cfg.Keep.withDefaults()
+	return &Core{
+		cfg: cfg, graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer),
+		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(),
+	}
 }
 
 // Found makes the genesis entry of a new room. Its id is the entry's hash.
@@ -106,8 +201,30 @@ func Found(self ordering.Origin, key ed25519.PrivateKey, g ordering.Genesis, wal
 // Graph gives read access to what is held.
 func (c *Core) Graph() *dag.Graph { return c.graph }
 
-// Restore adds an entry read back from the own disk, in acceptance order.
-func (c *Core) Restore(e *ordering.Entry) { c.graph.Restore(e) }
+// Restore adds an entry read back from the own disk, in acceptance order. Run is
+// the length of the run that ends with it, or 0.
+func (c *Core) Restore(e *ordering.Entry, run int) {
+	c.graph.Restore(e)
+	c.learnGenesis(e)
+	if run > 0 {
+		c.restored = append(c.restored, restored{e.ID(), e.Seq - uint64(run) + 1})
+	}
+}
+
+// restored is a run on disk.
+type restored struct {
+	last  ordering.EntryID
+	first uint64
+}
+
+func (c *Core) learnGenesis(e *ordering.Entry) {
+	if e.Kind != ordering.KindGenesis {
+		return
+	}
+	if g, err := ordering.DecodeGenesis(e.Body); err == nil {
+		c.genesis = &g
+	}
+}
 
 // Draft is an entry to be written. Plain is the payload of a sealed kind, for
 // showing.
@@ -122,6 +239,7 @@ type Draft struct {
 var (
 	ErrNotMember = errors.New("room: this device is not a member")
 	ErrTooMuch   = errors.New("room: more than an entry or one run holds")
+	ErrSetBack   = errors.New("room: this replica was set back to an older disk")
 )
 
 // NextSeq returns the seq that the next entry said here will have; a sealed body
@@ -132,7 +250,10 @@ func (c *Core) NextSeq() uint64 { return c.graph.Have()[c.cfg.Self] + 1 }
 // never waits on the network; the caller has checked the stamps. The refs are of the entries in order; they are
 // durable once the Ready that has them is persisted.
 func (c *Core) Say(now time.Time, wall time.Time, drafts ...Draft) ([]ordering.Ref, error) {
-	if !c.graph.IsMember(c.cfg.Self.Device) {
+	switch {
+	case c.setBack:
+		return nil, ErrSetBack
+	case !c.graph.IsMember(c.cfg.Self.Device):
 		return nil, ErrNotMember
 	}
 	next := c.graph.Next(c.cfg.Self)
@@ -178,6 +299,7 @@ func (c *Core) Pulled(now time.Time, from ordering.DeviceKey, run ordering.Verif
 }
 
 func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verified, live bool) error {
+	c.now = now
 	accepted, err := c.graph.Accept(from, run)
 	if p, refusal := c.peers[from], refusalOf(err); p != nil && (refusal == "" || refusal == ordering.Duplicate) {
 		p.hold(run.Run().Last())
@@ -185,12 +307,7 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 	if err != nil {
 		return err
 	}
-	for _, a := range accepted {
-		c.ready.Persist = append(c.ready.Persist, a)
-		if live {
-			c.spread(a)
-		}
-	}
+	c.took(accepted, live)
 	if len(accepted) == 0 { // parked: its bringer holds its past
 		if p := c.peers[from]; p != nil {
 			for o, seq := range c.graph.Missing(run) {
@@ -200,6 +317,26 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 		c.lack(now)
 	}
 	return nil
+}
+
+// took notes runs that the graph took: they are made durable, passed on, and wait
+// for their place in the final order.
+func (c *Core) took(accepted []dag.Accepted, live bool) {
+	for _, a := range accepted {
+		c.ready.Persist = append(c.ready.Persist, a)
+		for _, e := range a.Entries() {
+			c.learnGenesis(e)
+		}
+		if c.order == nil && c.genesis != nil {
+			c.begin()
+		}
+		if live {
+			c.spread(a)
+		}
+		if c.order != nil {
+			c.order.queue.Add(a.Run.Run(), c.now)
+		}
+	}
 }
 
 func refusalOf(err error) ordering.Reason {
@@ -233,9 +370,9 @@ func (c *Core) spread(a dag.Accepted) {
 		return
 	}
 	bringer := c.peers[a.From]
-	for _, d := range slices.SortedFunc(maps.Keys(c.peers), compareDevices) {
+	for _, d := range c.leaderFirst() {
 		p := c.peers[d]
-		if d == author || d == a.From || p.holds[last.Origin] >= last.Seq {
+		if d == author || d == a.From || !p.met || p.holds[last.Origin] >= last.Seq {
 			continue
 		}
 		if !own && (p.hears[author] || bringer != nil && bringer.hears[d]) {
@@ -256,45 +393,76 @@ func (c *Core) send(to ordering.DeviceKey, m ordering.Message) {
 
 // Connect says that a member is connected and shares the room.
 func (c *Core) Connect(now time.Time, d ordering.DeviceKey) {
+	c.now = now
 	if d == c.cfg.Self.Device {
 		return
 	}
-	c.peers[d] = &peer{holds: make(ordering.Vector), hears: make(map[ordering.DeviceKey]bool), digest: now.Add(DigestInterval)}
-	c.digest(d)
+	c.sorted = nil
+	c.peers[d] = &peer{
+		vital: Vital{DiskOK: true}, since: now,
+		holds: make(ordering.Vector), hears: make(map[ordering.DeviceKey]bool), digest: now.Add(DigestInterval),
+	}
+	c.stand(d)
+	c.stir()
 }
 
 // Disconnect says that a member is gone, or no longer shares the room.
 func (c *Core) Disconnect(now time.Time, d ordering.DeviceKey) {
+	c.now = now
 	delete(c.peers, d)
+	c.sorted = nil
 	if c.fetch.busy && c.fetch.from == d {
 		c.fetch.busy = false
 		c.lack(now)
 	}
+	c.lost(d)
+	c.stir()
 }
 
 // Connected returns the members that share the room now.
 func (c *Core) Connected() []ordering.DeviceKey {
-	return slices.SortedFunc(maps.Keys(c.peers), compareDevices)
+	if c.sorted == nil {
+		c.sorted = slices.SortedFunc(maps.Keys(c.peers), compareDevices)
+	}
+	return slices.Clone(c.sorted)
 }
 
-// Hears says whom a connected member is connected with.
-func (c *Core) Hears(d ordering.DeviceKey, others []ordering.DeviceKey) {
+// Observe says what the failure detector knows of a connected member.
+func (c *Core) Observe(now time.Time, d ordering.DeviceKey, v Vital) {
+	c.now = now
 	p := c.peers[d]
 	if p == nil {
 		return
 	}
+	switch {
+	case v.Suspected && !p.vital.Suspected:
+		p.down = now
+	case !v.Suspected && p.vital.Suspected:
+		p.since, p.down = now, time.Time{}
+	}
+	p.vital = v
 	clear(p.hears)
-	for _, o := range others {
+	for _, o := range v.Hears {
 		p.hears[o] = true
 	}
+	c.stir()
 }
 
-// Hear takes a digest or a vector from a connected member. Pushes go through
-// Receive, once verified.
-func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) {
+// Health says how we are ourselves: whether our disk takes writes, and whether
+// we are about to leave (B2, B9).
+func (c *Core) Health(now time.Time, diskOK, draining bool) {
+	c.now = now
+	c.health.DiskOK, c.health.Draining = diskOK, draining
+	c.stir()
+}
+
+// Hear takes what a connected member says. Pushes go through Receive, once
+// verified. The error is a *ordering.Refusal, for counting.
+func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) error {
+	c.now = now
 	p := c.peers[d]
 	if p == nil {
-		return
+		return nil
 	}
 	switch m := m.(type) {
 	case *ordering.Digest:
@@ -309,9 +477,14 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) {
 			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
 		}
 		c.lack(now)
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing:
+		return c.heed(d, m.(ordering.Signal), true)
+	case *ordering.Relay:
+		return c.relay(d, m)
 	case *ordering.Push: // not verified: a mistake of the owner
 		panic("room: a push goes through Receive")
 	}
+	return nil
 }
 
 func (c *Core) digest(d ordering.DeviceKey) {
@@ -332,7 +505,7 @@ func (c *Core) Fetched(now time.Time, from ordering.DeviceKey, err error) {
 	if c.fetch.got {
 		for _, d := range c.Connected() {
 			switch {
-			case d == from:
+			case d == from || !c.peers[d].met:
 			case compareDevices(c.cfg.Self.Device, d) > 0: // a digest from here opens nothing (see Hear)
 				c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
 			default:
@@ -354,8 +527,9 @@ func (c *Core) lack(now time.Time) {
 
 // Tick lets time pass. The owner calls it at Deadline, or more often.
 func (c *Core) Tick(now time.Time) {
+	c.now = now
 	for _, d := range c.Connected() {
-		if p := c.peers[d]; !now.Before(p.digest) {
+		if p := c.peers[d]; p.met && !now.Before(p.digest) {
 			p.digest = now.Add(DigestInterval)
 			c.digest(d)
 		}
@@ -363,6 +537,7 @@ func (c *Core) Tick(now time.Time) {
 	if c.fetch.wants && !c.fetch.busy && !now.Before(c.fetch.due) {
 		c.startFetch(now)
 	}
+	c.tickOrder()
 }
 
 // startFetch asks the peer that holds most of what is lacking here.
@@ -420,17 +595,37 @@ func (c *Core) Deadline() time.Time {
 		}
 	}
 	for _, p := range c.peers {
-		sooner(p.digest)
+		if p.met {
+			sooner(p.digest)
+		}
 	}
 	if c.fetch.wants && !c.fetch.busy {
 		sooner(c.fetch.due)
 	}
+	for _, t := range []time.Time{c.standingsDue(), c.orderDue()} {
+		if !t.IsZero() {
+			sooner(t)
+		}
+	}
 	return next
 }
 
-// Ready returns what is to be done and not yet taken.
+// Ready returns what is to be done and not yet taken. Advance follows it.
 func (c *Core) Ready() Ready {
+	if c.taken {
+		panic("room: Ready before the last one was advanced")
+	}
+	c.pump()
+	c.tickStandings()
 	r := c.ready
+	c.rememberAll(&r)
 	c.ready = Ready{}
+	c.taken = true
 	return r
+}
+
+// Advance says that the last Ready is durable and was sent.
+func (c *Core) Advance(now time.Time) {
+	c.now, c.taken = now, false
+	c.advanceOrder()
 }

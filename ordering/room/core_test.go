@@ -149,7 +149,7 @@ func TestAnEmptyVectorIsHeardWithoutHarm(t *testing.T) {
 	x.core.Hear(w.now, y.self.Device, &ordering.Have{Answer: true})
 	x.say(line)
 	var vectors int
-	for _, m := range x.core.Ready().Send {
+	for _, m := range x.take().Send {
 		if _, ok := m.Msg.(*ordering.Have); ok {
 			vectors++
 		}
@@ -192,11 +192,11 @@ func TestStrangersAreNotHeard(t *testing.T) {
 	for _, m := range []ordering.Message{&ordering.Have{Answer: true}, &ordering.Digest{}} {
 		x.core.Hear(w.now, y.self.Device, m)
 	}
-	x.core.Hears(y.self.Device, nil)
+	x.core.Observe(w.now, y.self.Device, Vital{})
 	x.core.Fetched(w.now, y.self.Device, nil)
 	x.core.Disconnect(w.now, y.self.Device)
 	x.core.Connect(w.now, x.self.Device)
-	if r := x.core.Ready(); !r.Empty() || len(x.core.Connected()) != 0 || !x.core.Deadline().IsZero() {
+	if r := x.take(); !r.Empty() || len(x.core.Connected()) != 0 || !x.core.Deadline().IsZero() {
 		t.Errorf("%+v", r)
 	}
 }
@@ -204,7 +204,7 @@ func TestStrangersAreNotHeard(t *testing.T) {
 func TestSayRefusesWhatOthersWould(t *testing.T) {
 	w := newNetwork(t, 7, 2)
 	x := w.nodes[0]
-	long := ordering.SignClient(x.key, ordering.RoomID{}, 0, string(make([]byte, ordering.MaxClientID+1)), nil)
+	long := ordering.SignClient(x.key, ordering.RoomID{}, 0, x.self.Device, string(make([]byte, ordering.MaxClientID+1)), nil)
 	big := Draft{Kind: ordering.KindJoined, Body: make([]byte, ordering.MaxBody)}
 	over := Draft{Kind: ordering.KindJoined, Body: make([]byte, ordering.MaxBody+1)}
 	before := x.core.NextSeq()
@@ -226,7 +226,7 @@ func TestSayRefusesWhatOthersWould(t *testing.T) {
 	if _, err := w.nodes[1].core.Say(w.now, w.now, line); !errors.Is(err, ErrNotMember) {
 		t.Errorf("a stranger: %v", err)
 	}
-	if x.core.NextSeq() != before || !x.core.Ready().Empty() {
+	if x.core.NextSeq() != before || !x.take().Empty() {
 		t.Error("a refusal left a trace")
 	}
 	for _, drafts := range [][]Draft{slices.Repeat([]Draft{line}, ordering.MaxRunEntries), slices.Repeat([]Draft{big}, 3)} {
@@ -235,7 +235,7 @@ func TestSayRefusesWhatOthersWould(t *testing.T) {
 			t.Fatalf("%d refs, %v", len(refs), err)
 		}
 		before += uint64(len(refs))
-		for _, a := range x.core.Ready().Persist {
+		for _, a := range x.take().Persist {
 			if _, err := ordering.DecodeRun(a.Run.Run().Bytes()); err != nil {
 				t.Error(err)
 			}
@@ -288,14 +288,14 @@ func TestSayPersistsBeforeItSends(t *testing.T) {
 	w.run(time.Second, nil)
 	x := w.nodes[0]
 	ref := x.say(line)[0]
-	ready := x.core.Ready()
+	ready := x.take()
 	if len(ready.Persist) != 1 || ready.Persist[0].Run.Run().Last().Ref() != ref {
 		t.Errorf("to persist: %v", ready.Persist)
 	}
 	if p, ok := ready.Send[0].Msg.(*ordering.Push); !ok || p.Run.Last().Ref() != ref {
 		t.Errorf("to send: %v", ready.Send)
 	}
-	if !x.core.Ready().Empty() {
+	if !x.take().Empty() {
 		t.Error("a Ready is taken twice")
 	}
 }
@@ -311,7 +311,7 @@ func BenchmarkSay(b *testing.B) {
 		if _, err := x.core.Say(w.now, w.now, line); err != nil {
 			b.Fatal(err)
 		}
-		x.core.Ready()
+		x.take()
 	}
 }
 
@@ -325,7 +325,7 @@ func BenchmarkMemory(b *testing.B) {
 		before := heap()
 		for i := range n {
 			e := ordering.Seal(ordering.Entry{Room: place.Room, Origin: place.Origin, Seq: place.Seq + uint64(i), TS: place.TS + uint64(i), Kind: ordering.KindJoined})
-			core.Restore(e)
+			core.Restore(e, 1)
 		}
 		b.ReportMetric(float64(heap()-before)/n, "B/entry")
 		runtime.KeepAlive(core)

@@ -13,6 +13,7 @@ import (
 
 	"tertulia/ordering"
 	"tertulia/ordering/dag"
+	"tertulia/ordering/linear"
 )
 
 var (
@@ -60,6 +61,7 @@ type replica struct {
 	peers     map[int]bool
 	fetches   []time.Time
 	published []ordering.Run
+	finals    []linear.Final
 	liar      bool // serves nothing
 	driving   bool
 }
@@ -67,6 +69,10 @@ type replica struct {
 // newNetwork makes n replicas of a room, all of them members; only the first
 // knows of it yet.
 func newNetwork(t testing.TB, seed int64, n int) *network {
+	return newNetworkOf(t, seed, n, ordering.Lamport)
+}
+
+func newNetworkOf(t testing.TB, seed int64, n int, mode ordering.Mode) *network {
 	w := &network{
 		t: t, r: rand.New(rand.NewSource(seed)), now: time.Unix(1_000_000, 0), cut: make(map[[2]int]bool), delay: 5 * time.Millisecond,
 		said: make(map[ordering.EntryID]ordering.Hash), pushes: make(map[[2]any]int),
@@ -83,7 +89,7 @@ func newNetwork(t testing.TB, seed int64, n int) *network {
 			founder = x.key
 		}
 	}
-	genesis := Found(w.nodes[0].self, founder, ordering.Genesis{Name: "room", Mode: ordering.Lamport, NodeName: "n", Invite: ordering.InviteKey{1}}, w.now)
+	genesis := Found(w.nodes[0].self, founder, ordering.Genesis{Name: "room", Mode: mode, NodeName: "n1", Invite: ordering.InviteKey{1}}, w.now)
 	id := ordering.RoomID(genesis.Run().Last().Hash())
 	for _, x := range w.nodes {
 		x.core = New(Config{Room: id, Self: x.self, Key: x.key})
@@ -93,7 +99,7 @@ func newNetwork(t testing.TB, seed int64, n int) *network {
 		t.Fatal(err)
 	}
 	for _, x := range w.nodes[1:] {
-		first.say(Draft{Kind: ordering.KindAdmit, Body: ordering.Admit{Device: x.self.Device, Invite: ordering.InviteKey{1}, Name: "n"}.Encode()})
+		first.say(Draft{Kind: ordering.KindAdmit, Body: ordering.Admit{Device: x.self.Device, Invite: ordering.InviteKey{1}, Name: fmt.Sprintf("n%d", x.n+1)}.Encode()})
 	}
 	first.drive()
 	return w
@@ -126,6 +132,13 @@ func (w *network) after(d time.Duration, do func()) {
 	w.events = append(w.events, event{w.now.Add(d), w.order, do})
 }
 
+// take takes a Ready as if it were persisted and sent.
+func (x *replica) take() Ready {
+	r := x.core.Ready()
+	x.core.Advance(x.now)
+	return r
+}
+
 // drive does what the owner of a Core does.
 func (x *replica) drive() {
 	if x.driving {
@@ -136,12 +149,14 @@ func (x *replica) drive() {
 	for {
 		ready := x.core.Ready()
 		if ready.Empty() {
+			x.core.Advance(x.now)
 			return
 		}
 		if x.r.Float64() < x.crash/2 {
 			x.restart()
 			return
 		}
+		x.finals = append(x.finals, ready.Final...)
 		for _, a := range ready.Persist {
 			x.disk = append(x.disk, a)
 			for _, e := range a.Entries() {
@@ -171,6 +186,7 @@ func (x *replica) drive() {
 		if ready.Fetch != nil {
 			x.serve(*ready.Fetch)
 		}
+		x.core.Advance(x.now)
 	}
 }
 
@@ -292,8 +308,15 @@ func (x *replica) restart() {
 	x.core = New(x.core.cfg)
 	for _, a := range x.disk {
 		for _, e := range a.Entries() {
-			x.core.Restore(e)
+			run := 0
+			if e == a.Run.Run().Last() {
+				run = len(a.Run.Run().Entries)
+			}
+			x.core.Restore(e, run)
 		}
+	}
+	if err := x.core.Resume(x.now, Saved{}); err != nil {
+		x.t.Fatal(err)
 	}
 	if x.core.Graph().Have().Hash() != x.have.Hash() {
 		x.t.Fatalf("node %d came back with another set", x.n)
@@ -336,7 +359,7 @@ func (x *replica) met() {
 		}
 		for p := range x.nodes {
 			if x.peers[p] {
-				x.nodes[p].core.Hears(x.self.Device, all)
+				x.nodes[p].core.Observe(x.now, x.self.Device, Vital{DiskOK: true, Hears: all})
 			}
 		}
 	})
@@ -370,7 +393,7 @@ func (w *network) run(d time.Duration, done func() bool) time.Duration {
 			ticks.core.Tick(w.now)
 			ticks.drive()
 			if t := ticks.core.Deadline(); !t.IsZero() && !t.After(w.now) {
-				w.t.Fatalf("node %d wants to tick without end", ticks.n)
+				w.t.Fatalf("node %d wants to tick without end: %v: standings %v, order %v %+v", ticks.n, w.now, ticks.core.standingsDue(), ticks.core.orderDue(), ticks.core.order)
 			}
 		case at >= 0:
 			do := w.events[at].do

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protodelim"
@@ -88,6 +89,9 @@ func (w *Writer) Flush() error { return w.w.Flush() }
 // Encode returns a frame's bytes, without its length.
 func Encode(f Frame) ([]byte, error) {
 	opts := proto.MarshalOptions{Deterministic: true}
+	if err := sendable(f); err != nil {
+		return nil, fmt.Errorf("wire: encode %T: %w", f, err)
+	}
 	pb := toProto(f)
 	b, err := opts.Marshal(pb)
 	if err != nil {
@@ -103,6 +107,27 @@ func Encode(f Frame) ([]byte, error) {
 		return nil, fmt.Errorf("wire: encode %T of %d bytes: %w", f, len(b), ErrOversize)
 	}
 	return b, nil
+}
+
+// sendable keeps back a signal that would fit a frame but not its own limit, for
+// which the receiver would give up the stream.
+func sendable(f Frame) error {
+	r, ok := f.(*Room)
+	if !ok {
+		return nil
+	}
+	over := false
+	switch m := r.Msg.(type) {
+	case *ordering.Raft:
+		over = len(m.Data) > ordering.MaxRaft
+	case *ordering.Relay:
+		over = len(m.Data) > ordering.MaxSignal
+	case *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Bully, *ordering.Standing:
+	}
+	if over {
+		return fmt.Errorf("%w: a signal", ErrOversize)
+	}
+	return nil
 }
 
 // Decode reads what Encode wrote. Its errors wrap ErrUnknown, ErrMalformed or
@@ -176,6 +201,14 @@ func toProto(f Frame) *wirepb.Frame {
 		pb.Body = &wirepb.Frame_KeysRequest{KeysRequest: r}
 	case *KeysReply:
 		pb.Body = &wirepb.Frame_KeysReply{KeysReply: &wirepb.KeysReply{Keys: packKeys(f.Keys)}}
+	case *FinalsRequest:
+		pb.Body = &wirepb.Frame_FinalsRequest{FinalsRequest: &wirepb.FinalsRequest{Room: f.Room[:], After: f.After}}
+	case *FinalsPage:
+		p := &wirepb.FinalsPage{First: f.First, Ids: make([]byte, 0, len(f.IDs)*markWidth), More: f.More}
+		for _, id := range f.IDs {
+			p.Ids = packMark(p.Ids, id.Origin, id.Seq)
+		}
+		pb.Body = &wirepb.Frame_FinalsPage{FinalsPage: p}
 	}
 	return &pb
 }
@@ -189,6 +222,12 @@ func roomToProto(f *Room) *wirepb.Room {
 		r.Message = &wirepb.Room_Digest{Digest: &wirepb.Digest{Hash: m.Hash[:], Count: m.Count}}
 	case *ordering.Have:
 		r.Message = &wirepb.Room_Have{Have: &wirepb.Have{Vector: packVector(m.Vector), Answer: m.Answer}}
+	case ordering.Signal:
+		r.Message = &wirepb.Room_Signal{Signal: ordering.EncodeSignal(m)}
+	case *ordering.Relay:
+		r.Message = &wirepb.Room_Relay{Relay: &wirepb.Relay{
+			From: m.From[:], To: m.To[:], Nonce: m.Nonce, Hops: uint32(m.Hops), Signal: m.Data, Sig: m.Sig[:],
+		}}
 	}
 	return r
 }
@@ -271,6 +310,15 @@ func fromProto(pb *wirepb.Frame) (Frame, error) {
 		f = r
 	case *wirepb.Frame_KeysReply:
 		f = &KeysReply{Keys: u.keys(b.KeysReply.GetKeys())}
+	case *wirepb.Frame_FinalsRequest:
+		r := &FinalsRequest{After: b.FinalsRequest.GetAfter()}
+		u.fixed(r.Room[:], b.FinalsRequest.GetRoom())
+		if r.After+1 == 0 {
+			u.fail(ErrMalformed, "nothing comes after the last index")
+		}
+		f = r
+	case *wirepb.Frame_FinalsPage:
+		f = u.finals(b.FinalsPage)
 	case nil:
 		return nil, ErrUnknown
 	}
@@ -301,12 +349,63 @@ func (u *unpacker) roomMessage(pb *wirepb.Room) Frame {
 		r.Msg = d
 	case *wirepb.Room_Have:
 		r.Msg = &ordering.Have{Vector: u.vector(m.Have.GetVector()), Answer: m.Have.GetAnswer()}
+	case *wirepb.Room_Signal:
+		r.Msg = u.signal(m.Signal)
+	case *wirepb.Room_Relay:
+		r.Msg = u.relay(r.Room, m.Relay)
 	case nil:
 		if u.err == nil {
 			u.err = ErrUnknown
 		}
 	}
 	return r
+}
+
+func (u *unpacker) signal(b []byte) ordering.Signal {
+	if len(b) > ordering.MaxSignal {
+		u.fail(ErrOversize, "a signal")
+		return nil
+	}
+	s, err := ordering.DecodeSignal(b)
+	if err != nil {
+		u.fail(ErrMalformed, err.Error())
+	}
+	return s
+}
+
+func (u *unpacker) relay(room ordering.RoomID, pb *wirepb.Relay) *ordering.Relay {
+	r := &ordering.Relay{Room: room, Nonce: pb.GetNonce(), Data: pb.GetSignal()}
+	u.fixed(r.From[:], pb.GetFrom())
+	u.fixed(r.To[:], pb.GetTo())
+	u.fixed(r.Sig[:], pb.GetSig())
+	u.signal(r.Data)
+	if r.From == r.To {
+		u.fail(ErrMalformed, "a relay goes from one device to another")
+	}
+	if pb.GetHops() > ordering.MaxHops {
+		u.fail(ErrMalformed, "a relay has too many hops left")
+		return r
+	}
+	r.Hops = uint8(pb.GetHops())
+	return r
+}
+
+// finals reads a page whose indexes can be counted and whose ids name entries.
+func (u *unpacker) finals(pb *wirepb.FinalsPage) *FinalsPage {
+	p := &FinalsPage{First: pb.GetFirst(), More: pb.GetMore()}
+	p.IDs = list(u, pb.GetIds(), markWidth, MaxFinals, func(b []byte) ordering.EntryID {
+		o, seq := unpackMark(b)
+		return ordering.EntryID{Origin: o, Seq: seq}
+	})
+	switch {
+	case p.First == 0 || p.First+uint64(len(p.IDs)) < p.First:
+		u.fail(ErrMalformed, "a page's indexes begin with 1")
+	case len(p.IDs) == 0 && p.More:
+		u.fail(ErrMalformed, "a page without ids is the last")
+	case slices.ContainsFunc(p.IDs, func(id ordering.EntryID) bool { return id.Seq == 0 }):
+		u.fail(ErrMalformed, "an id without a seq")
+	}
+	return p
 }
 
 func (u *unpacker) fixed(dst, src []byte) {

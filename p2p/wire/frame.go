@@ -1,6 +1,7 @@
 // Package wire turns the bytes on a stream into typed frames, once, and typed
 // frames into bytes. A frame that Read or Decode returned is within all limits
-// below and of the right shape; runs in it are decoded but not verified.
+// below and of the right shape; runs and signals in it are decoded but not
+// verified.
 //
 // Protobuf is how frames are packed, and no type of it leaves this package.
 package wire
@@ -11,15 +12,20 @@ import (
 
 // Limits of frames.
 const (
-	MaxFrame       = 320 << 10 // bytes of one frame
-	MaxVersion     = 64        // bytes of a program version
-	MaxRooms       = 4096      // rooms in a Rooms
+	// MaxFrame is the number of bytes of one frame. The largest is a Relay of a
+	// signal of ordering.MaxSignal (705 KiB), whose other fields, tags and
+	// lengths take less than 1 KiB; a Push has ordering.MaxRunBytes (256 KiB), a
+	// Have of ordering.MaxOrigins and a full FinalsPage have 192 KiB.
+	MaxFrame       = 768 << 10
+	MaxVersion     = 64   // bytes of a program version
+	MaxRooms       = 4096 // rooms in a Rooms
 	MaxHears       = ordering.MaxMembers
 	MaxPeerRecords = 64      // envelopes in a PeerRecords
 	MaxPeerRecord  = 8 << 10 // bytes of one envelope
 	MaxRoomKeys    = 1024    // keys in a KeysReply or JoinReply, ids in a KeysRequest
 	MaxRefused     = 64      // bytes of a JoinReply's Refused
 	MaxNewest      = 4096    // entries a FetchRequest may ask for from the end
+	MaxFinals      = 4096    // ids in a FinalsPage
 	minHeartbeat   = 64      // bytes; below 43 a restarted QUIC peer sends no stateless reset
 )
 
@@ -56,7 +62,10 @@ type Leaving struct{}
 // replaces the last one.
 type Rooms struct{ IDs []ordering.RoomID }
 
-// Room carries what two replicas of a room say to each other.
+// Room carries what two replicas of a room say to each other. The Room of a
+// Relay is this one and does not travel twice. A Relay that was read is from
+// one device to another, has at most ordering.MaxHops left and carries what
+// decodes as a signal; whether From said it is for the receiver to verify.
 type Room struct {
 	Room ordering.RoomID
 	Msg  ordering.Message
@@ -126,16 +135,32 @@ type KeysRequest struct {
 // KeysReply has those of the keys that the answering member holds.
 type KeysReply struct{ Keys []RoomKey }
 
-func (*Hello) frame()        {}
-func (*Heartbeat) frame()    {}
-func (*Leaving) frame()      {}
-func (*Rooms) frame()        {}
-func (*Room) frame()         {}
-func (*PeerRecords) frame()  {}
-func (*JoinRequest) frame()  {}
-func (*JoinReply) frame()    {}
-func (*FetchRequest) frame() {}
-func (*FetchRun) frame()     {}
-func (*FetchEnd) frame()     {}
-func (*KeysRequest) frame()  {}
-func (*KeysReply) frame()    {}
+// FinalsRequest asks which entries a room's final order has after an index.
+// FinalsPages answer it, the last of which has no More.
+type FinalsRequest struct {
+	Room  ordering.RoomID
+	After uint64
+}
+
+// FinalsPage is a part of the final order. It has IDs, unless it is the last.
+type FinalsPage struct {
+	First uint64             // index of the first of IDs, at least 1
+	IDs   []ordering.EntryID // by index, without a gap
+	More  bool               // another page follows
+}
+
+func (*Hello) frame()         {}
+func (*Heartbeat) frame()     {}
+func (*Leaving) frame()       {}
+func (*Rooms) frame()         {}
+func (*Room) frame()          {}
+func (*PeerRecords) frame()   {}
+func (*JoinRequest) frame()   {}
+func (*JoinReply) frame()     {}
+func (*FetchRequest) frame()  {}
+func (*FetchRun) frame()      {}
+func (*FetchEnd) frame()      {}
+func (*KeysRequest) frame()   {}
+func (*KeysReply) frame()     {}
+func (*FinalsRequest) frame() {}
+func (*FinalsPage) frame()    {}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,14 @@ func everyFrame(t testing.TB) []Frame {
 		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Push{Run: run}},
 		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Digest{Hash: vector.Hash(), Count: 11}},
 		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Have{Vector: vector, Answer: true}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Raft{Data: []byte{1, 2}}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Bully{Kind: ordering.Alive, Term: 3, LastTerm: 2, LastIndex: 1 << 40, Leader: o}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Standing{
+			Origin: o, Priority: -1, Term: 3, FinalIndex: 300, CheckIndex: 256, CheckHash: ordering.Hash{9}, Diverged: true,
+			Seen: ordering.Seen{Origin: o, Seq: 4},
+		}},
+		&Room{Room: ordering.RoomID{1}, Msg: testRelay(&ordering.Bully{Kind: ordering.Election})},
+		&Room{Room: ordering.RoomID{1}, Msg: testRelay(&ordering.Raft{Data: []byte{1, 2}})},
 		&PeerRecords{Envelopes: [][]byte{{1}, {2, 3}}},
 		&JoinRequest{Room: ordering.RoomID{1}, Invite: ordering.InviteKey{2}, Origin: o, Name: "n2", TimeMS: -1, Proof: [64]byte{3}},
 		&JoinReply{Refused: RefusedExpired},
@@ -56,7 +65,16 @@ func everyFrame(t testing.TB) []Frame {
 		&FetchEnd{More: true},
 		&KeysRequest{Room: ordering.RoomID{1}, IDs: []ordering.KeyID{{1}, {2}}},
 		&KeysReply{Keys: keys},
+		&FinalsRequest{Room: ordering.RoomID{1}, After: 1 << 40},
+		&FinalsPage{First: 7, IDs: []ordering.EntryID{{Origin: o, Seq: 1}, {Seq: 2}}, More: true},
+		&FinalsPage{First: 9, IDs: []ordering.EntryID{}},
 	}
+}
+
+// testRelay passes a signal on in the room that frames here are of.
+func testRelay(s ordering.Signal) *ordering.Relay {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	return ordering.SignRelay(key, ordering.RoomID{1}, ordering.DeviceKey{2}, 5, s)
 }
 
 func TestEveryFrameComesBackAsItWas(t *testing.T) {
@@ -105,6 +123,78 @@ func TestRunsTravelAsTheyWereSigned(t *testing.T) {
 	}
 }
 
+func TestRelaysTravelAsTheyWereSigned(t *testing.T) {
+	relay := testRelay(&ordering.Bully{Kind: ordering.Probe})
+	relay.Hops = 1 // passed on
+	b, err := Encode(&Room{Room: relay.Room, Msg: relay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.(*Room).Msg.(*ordering.Relay); !reflect.DeepEqual(got, relay) || !got.Verify() {
+		t.Errorf("%+v, want %+v, signed", got, relay)
+	}
+}
+
+func TestMalformedSignalsAndFinalsAreRefused(t *testing.T) {
+	relay := func(change func(*wirepb.Relay)) *wirepb.Frame {
+		r := testRelay(&ordering.Bully{Kind: ordering.Probe})
+		pb := toProto(&Room{Room: r.Room, Msg: r})
+		change(pb.GetRoom().GetRelay())
+		return pb
+	}
+	signal := func(b []byte) *wirepb.Frame {
+		return &wirepb.Frame{Body: &wirepb.Frame_Room{Room: &wirepb.Room{Room: make([]byte, 32), Message: &wirepb.Room_Signal{Signal: b}}}}
+	}
+	page := func(p FinalsPage) *wirepb.Frame { return toProto(&p) }
+	ids := []ordering.EntryID{{Seq: 1}, {Seq: 2}}
+	for name, x := range map[string]struct {
+		pb   *wirepb.Frame
+		want error
+	}{
+		"empty signal":       {signal(nil), ErrMalformed},
+		"kind of signal":     {signal([]byte{99}), ErrMalformed},
+		"kind of bully":      {signal(ordering.EncodeSignal(&ordering.Bully{Kind: 9})), ErrMalformed},
+		"more than a signal": {signal(append(ordering.EncodeSignal(&ordering.Standing{}), 0)), ErrMalformed},
+		"long raft":          {signal(ordering.EncodeSignal(&ordering.Raft{Data: make([]byte, ordering.MaxRaft+1)})), ErrMalformed},
+		"long signal":        {signal(make([]byte, ordering.MaxSignal+1)), ErrOversize},
+		"hops":               {relay(func(r *wirepb.Relay) { r.Hops = ordering.MaxHops + 1 }), ErrMalformed},
+		"many hops":          {relay(func(r *wirepb.Relay) { r.Hops = 256 }), ErrMalformed},
+		"to itself":          {relay(func(r *wirepb.Relay) { r.To = r.From }), ErrMalformed},
+		"from nobody":        {relay(func(r *wirepb.Relay) { r.From = nil }), ErrMalformed},
+		"short signature":    {relay(func(r *wirepb.Relay) { r.Sig = r.Sig[1:] }), ErrMalformed},
+		"nothing relayed":    {relay(func(r *wirepb.Relay) { r.Signal = nil }), ErrMalformed},
+		"long relay":         {relay(func(r *wirepb.Relay) { r.Signal = make([]byte, ordering.MaxSignal+1) }), ErrOversize},
+		"after the last":     {toProto(&FinalsRequest{After: 1<<64 - 1}), ErrMalformed},
+		"index 0":            {page(FinalsPage{IDs: ids}), ErrMalformed},
+		"indexes overflow":   {page(FinalsPage{First: 1<<64 - 1, IDs: ids}), ErrMalformed},
+		"empty but not last": {page(FinalsPage{First: 1, More: true}), ErrMalformed},
+		"id without a seq":   {page(FinalsPage{First: 1, IDs: make([]ordering.EntryID, 1)}), ErrMalformed},
+		"many ids":           {page(FinalsPage{First: 1, IDs: make([]ordering.EntryID, MaxFinals+1)}), ErrOversize},
+	} {
+		b, err := proto.Marshal(x.pb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(b); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, want %v", name, err, x.want)
+		}
+	}
+}
+
+func TestSignalOverItsLimitIsNotWritten(t *testing.T) {
+	relay := testRelay(&ordering.Bully{Kind: ordering.Probe})
+	relay.Data = make([]byte, ordering.MaxSignal+1)
+	for _, m := range []ordering.Message{relay, &ordering.Raft{Data: make([]byte, ordering.MaxRaft+1)}} {
+		if _, err := Encode(&Room{Msg: m}); !errors.Is(err, ErrOversize) {
+			t.Errorf("%T: %v, want ErrOversize", m, err)
+		}
+	}
+}
+
 func TestHeartbeatsHaveAtLeast64Bytes(t *testing.T) {
 	for _, h := range []*Heartbeat{{}, {Counter: 1, DiskOK: true}, {Counter: 1 << 60, SentNS: 1 << 60, EchoNS: 1 << 60, HeldNS: 1 << 60}} {
 		b, err := Encode(h)
@@ -117,7 +207,7 @@ func TestHeartbeatsHaveAtLeast64Bytes(t *testing.T) {
 	}
 }
 
-func TestLargestRunAndVectorFitAFrame(t *testing.T) {
+func TestTheLargestFitAFrame(t *testing.T) {
 	vector := ordering.Vector{}
 	for i := range ordering.MaxOrigins {
 		var o ordering.Origin
@@ -125,10 +215,15 @@ func TestLargestRunAndVectorFitAFrame(t *testing.T) {
 		vector[o] = 1<<64 - 1
 	}
 	keys := make([]RoomKey, MaxRoomKeys)
+	ids := slices.Repeat([]ordering.EntryID{{Seq: 1<<64 - 1}}, MaxFinals)
+	relay := testRelay(&ordering.Raft{Data: make([]byte, ordering.MaxRaft)})
+	relay.Nonce = 1<<64 - 1
 	for _, f := range []Frame{
 		&Room{Msg: &ordering.Have{Vector: vector}},
 		&JoinReply{Genesis: testRun(t, 1, 100), Heads: vector, Keys: keys},
 		&FetchRun{Run: testRun(t, 3, ordering.MaxBody)},
+		&Room{Msg: relay},
+		&FinalsPage{First: 1 << 63, IDs: ids, More: true},
 	} {
 		b, err := Encode(f)
 		if err != nil {

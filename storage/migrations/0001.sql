@@ -4,15 +4,17 @@ CREATE TABLE rooms (
   num     INTEGER PRIMARY KEY,
   id      BLOB NOT NULL UNIQUE,
   listed  INTEGER NOT NULL DEFAULT 0,  -- 0: only entries or keys have named it
-  total   INTEGER NOT NULL DEFAULT 0,  -- lines that are no repeats
+  total   INTEGER NOT NULL DEFAULT 0,  -- lines that are not hidden
   name    TEXT NOT NULL DEFAULT '',
   state   TEXT NOT NULL DEFAULT '',
   reason  TEXT NOT NULL DEFAULT '',
   invite  TEXT NOT NULL DEFAULT '',
   via     BLOB,
   target  BLOB,                        -- origin and uvarint seq, repeated
-  read_to BLOB,
-  mode    INTEGER NOT NULL DEFAULT 0
+  mode    INTEGER NOT NULL DEFAULT 0,
+  -- How far people have read, as two places: of the final list, and of the tail.
+  read_final BLOB NOT NULL DEFAULT x'00',
+  read_tail  BLOB NOT NULL DEFAULT x'01'
 );
 
 CREATE TABLE origins (
@@ -31,10 +33,19 @@ CREATE TABLE entries (
   seq        INTEGER NOT NULL,
   run        INTEGER NOT NULL,  -- on the last entry of a run its length, else 0
   sig        BLOB,              -- of that run
-  key        BLOB,              -- place in the predicted order; NULL: no line in the history
+  place      BLOB,              -- x'00' and the index of a final line, 8 bytes; x'01' and the key
+                                -- of any other; NULL: no line in the history
   stamp      INTEGER,           -- of a readable line: digest of client key and client id
   payload    INTEGER,           -- with it: digest of what that client signed
-  repeated   INTEGER NOT NULL,  -- 1: the same words stand earlier in the order
+  hidden     INTEGER NOT NULL DEFAULT 0,  -- 1: a line that is not shown, such as a repeat
+  was_read   INTEGER NOT NULL DEFAULT 0,  -- 1: it was read before it became final beyond read_final
+  final      INTEGER,           -- NULL: not emitted; 0: emitted without an index; else its index
+  fate       INTEGER,           -- of what was emitted; NULL when a snapshot brought it
+  order_hash BLOB,              -- at the index
+  epoch      INTEGER,
+  term       INTEGER,
+  leader     INTEGER,           -- an origin's number
+  late       INTEGER,
   readable   INTEGER NOT NULL,
   sealed_by  BLOB,              -- the room key's id
   sender_key BLOB,
@@ -45,8 +56,10 @@ CREATE TABLE entries (
 );
 CREATE UNIQUE INDEX entries_place ON entries (room, origin, seq);
 CREATE INDEX entries_room ON entries (room);
-CREATE INDEX lines_shown ON entries (room, key) WHERE repeated = 0 AND key IS NOT NULL;
-CREATE UNIQUE INDEX lines_stamp ON entries (room, stamp, payload) WHERE repeated = 0 AND stamp IS NOT NULL;
+CREATE INDEX lines_shown ON entries (room, place, was_read) WHERE hidden = 0 AND place IS NOT NULL;
+CREATE INDEX lines_stamp ON entries (room, stamp, payload) WHERE hidden = 0 AND stamp IS NOT NULL;
+CREATE INDEX lines_repeated ON entries (room, stamp, payload, place) WHERE hidden = 1 AND final IS NULL AND stamp IS NOT NULL;
+CREATE INDEX finals_kept ON entries (room, final, order_hash) WHERE final > 0 AND final % 256 = 0;
 CREATE INDEX lines_sealed ON entries (room, sealed_by) WHERE readable = 0 AND sealed_by IS NOT NULL;
 
 CREATE VIRTUAL TABLE words USING fts5 (
@@ -60,7 +73,7 @@ CREATE TABLE previews (
   room       INTEGER NOT NULL,
   origin     INTEGER NOT NULL,
   seq        INTEGER NOT NULL,
-  key        BLOB NOT NULL,
+  place      BLOB NOT NULL,
   stamp      INTEGER,
   payload    INTEGER,
   readable   INTEGER NOT NULL,
@@ -72,7 +85,54 @@ CREATE TABLE previews (
   bytes      BLOB NOT NULL
 );
 CREATE UNIQUE INDEX previews_place ON previews (room, origin, seq);
-CREATE INDEX previews_shown ON previews (room, key);
+CREATE INDEX previews_shown ON previews (room, place);
+
+-- How far each chain was emitted, and the hash of the entry there.
+CREATE TABLE emitted (
+  room   INTEGER NOT NULL,
+  origin INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  hash   BLOB NOT NULL,
+  PRIMARY KEY (room, origin)
+) WITHOUT ROWID;
+
+-- The control log. Terms, votes and indexes are unsigned: the same 64 bits.
+CREATE TABLE control (
+  room         INTEGER PRIMARY KEY,
+  term         INTEGER,
+  vote         INTEGER,
+  committed    INTEGER,
+  raft_applied INTEGER,
+  conf         BLOB,     -- as of raft_applied
+  mark         BLOB      -- of the linearizer
+);
+
+CREATE TABLE control_snapshots (
+  room  INTEGER PRIMARY KEY,
+  idx   INTEGER NOT NULL,
+  term  INTEGER NOT NULL,
+  conf  BLOB,
+  state BLOB
+);
+
+CREATE TABLE control_log (
+  room INTEGER NOT NULL,
+  idx  INTEGER NOT NULL,
+  term INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  data BLOB,
+  PRIMARY KEY (room, idx)
+) WITHOUT ROWID;
+
+-- What other replicas showed of themselves.
+CREATE TABLE seen (
+  room   INTEGER NOT NULL,
+  origin INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  term   INTEGER NOT NULL,
+  match  INTEGER NOT NULL,
+  PRIMARY KEY (room, origin)
+) WITHOUT ROWID;
 
 CREATE TABLE room_keys (
   num  INTEGER PRIMARY KEY,

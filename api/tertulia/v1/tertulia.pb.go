@@ -134,7 +134,8 @@ type Message struct {
 	Mine bool `protobuf:"varint,19,opt,name=mine,proto3" json:"mine,omitempty"`
 	// The room key that sealed it is not here yet; text is empty.
 	Unreadable bool `protobuf:"varint,20,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
-	// Place in predicted order, compares bytewise.
+	// Place in predicted order, compares bytewise. It changes once: when the
+	// message becomes final.
 	Position []byte `protobuf:"bytes,21,opt,name=position,proto3" json:"position,omitempty"`
 	// Number in the order in which this node stored the room's messages.
 	Arrival       uint64 `protobuf:"varint,22,opt,name=arrival,proto3" json:"arrival,omitempty"`
@@ -693,10 +694,12 @@ func (x *Peer) GetRelayed() bool {
 }
 
 type Replica struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	FinalIndex    uint64                 `protobuf:"varint,2,opt,name=final_index,json=finalIndex,proto3" json:"final_index,omitempty"`
-	OrderHash     string                 `protobuf:"bytes,3,opt,name=order_hash,json=orderHash,proto3" json:"order_hash,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	NodeId     string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	FinalIndex uint64                 `protobuf:"varint,2,opt,name=final_index,json=finalIndex,proto3" json:"final_index,omitempty"`
+	OrderHash  string                 `protobuf:"bytes,3,opt,name=order_hash,json=orderHash,proto3" json:"order_hash,omitempty"`
+	// Its order hash is another than ours at the same index.
+	Diverged      bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,6 +755,13 @@ func (x *Replica) GetOrderHash() string {
 	return ""
 }
 
+func (x *Replica) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
+	}
+	return false
+}
+
 type RoomStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -773,7 +783,10 @@ type RoomStatus struct {
 	// Equal at two nodes exactly if they hold the same entries.
 	TailHash string `protobuf:"bytes,16,opt,name=tail_hash,json=tailHash,proto3" json:"tail_hash,omitempty"`
 	// Entries held back for a missing past.
-	Parked        int64 `protobuf:"varint,17,opt,name=parked,proto3" json:"parked,omitempty"`
+	Parked int64 `protobuf:"varint,17,opt,name=parked,proto3" json:"parked,omitempty"`
+	// The index at which the final list was found to differ from another
+	// replica's; the room is frozen since. 0 = it does not.
+	Diverged      uint64 `protobuf:"varint,18,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -923,6 +936,13 @@ func (x *RoomStatus) GetTailHash() string {
 func (x *RoomStatus) GetParked() int64 {
 	if x != nil {
 		return x.Parked
+	}
+	return 0
+}
+
+func (x *RoomStatus) GetDiverged() uint64 {
+	if x != nil {
+		return x.Diverged
 	}
 	return 0
 }
@@ -1153,14 +1173,19 @@ func (x *SendMessageResponse) GetDuplicate() bool {
 	return false
 }
 
-// Cursor is how far a reader has come with a room on one node: everything up
-// to `arrival` that stands at or before `position` in predicted order, and all
-// of it once `walked`.
+// Cursor is how far a reader has come with a room. `index` holds on every
+// node; the rest only on the node it was read from: everything up to `arrival`
+// that stands at or before `position` in predicted order, and all of it once
+// `walked`.
 type Cursor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Arrival       uint64                 `protobuf:"varint,1,opt,name=arrival,proto3" json:"arrival,omitempty"`
-	Position      []byte                 `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
-	Walked        bool                   `protobuf:"varint,3,opt,name=walked,proto3" json:"walked,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Arrival  uint64                 `protobuf:"varint,1,opt,name=arrival,proto3" json:"arrival,omitempty"`
+	Position []byte                 `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	Walked   bool                   `protobuf:"varint,3,opt,name=walked,proto3" json:"walked,omitempty"`
+	// The node that arrival, position and walked count on.
+	PeerId string `protobuf:"bytes,4,opt,name=peer_id,json=peerId,proto3" json:"peer_id,omitempty"`
+	// The newest final message that was read.
+	Index         uint64 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1241,20 @@ func (x *Cursor) GetWalked() bool {
 	return false
 }
 
+func (x *Cursor) GetPeerId() string {
+	if x != nil {
+		return x.PeerId
+	}
+	return ""
+}
+
+func (x *Cursor) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type MessagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1225,7 +1264,9 @@ type MessagesRequest struct {
 	From *uint64 `protobuf:"varint,3,opt,name=from,proto3,oneof" json:"from,omitempty"`
 	// Final messages from `from` on come before the tentative ones.
 	Replay bool `protobuf:"varint,4,opt,name=replay,proto3" json:"replay,omitempty"`
-	// Go on where an earlier stream of the same node and room ended.
+	// Go on where an earlier stream of the same room ended, on whatever node. A
+	// node whose final list is shorter than what was read sends nothing after
+	// `attached` until it has caught up. `from` and `replay` then do nothing.
 	Resume        *Cursor `protobuf:"bytes,5,opt,name=resume,proto3" json:"resume,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1303,9 +1344,11 @@ type Attached struct {
 	Room       string                 `protobuf:"bytes,3,opt,name=room,proto3" json:"room,omitempty"`
 	RoomId     string                 `protobuf:"bytes,4,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	FinalIndex uint64                 `protobuf:"varint,5,opt,name=final_index,json=finalIndex,proto3" json:"final_index,omitempty"`
-	// The newest arrival when the stream began. Messages up to it come in
-	// predicted order, later ones as they arrive.
-	Arrival       uint64 `protobuf:"varint,6,opt,name=arrival,proto3" json:"arrival,omitempty"`
+	// The newest arrival when the stream began. Tentative messages up to it come
+	// in predicted order, later ones as they arrive.
+	Arrival uint64 `protobuf:"varint,6,opt,name=arrival,proto3" json:"arrival,omitempty"`
+	// The final messages after this index come.
+	Index         uint64 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1378,6 +1421,13 @@ func (x *Attached) GetFinalIndex() uint64 {
 func (x *Attached) GetArrival() uint64 {
 	if x != nil {
 		return x.Arrival
+	}
+	return 0
+}
+
+func (x *Attached) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
 	}
 	return 0
 }
@@ -3341,6 +3391,111 @@ func (x *SinceResponse) GetMessages() []*Message {
 	return nil
 }
 
+type FinalsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// The index before the first one wanted.
+	After         uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64  `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinalsRequest) Reset() {
+	*x = FinalsRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinalsRequest) ProtoMessage() {}
+
+func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
+func (*FinalsRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *FinalsRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *FinalsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *FinalsRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type FinalsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinalsResponse) Reset() {
+	*x = FinalsResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinalsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinalsResponse) ProtoMessage() {}
+
+func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinalsResponse.ProtoReflect.Descriptor instead.
+func (*FinalsResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *FinalsResponse) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
 type SetUsernameRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Username      string                 `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
@@ -3350,7 +3505,7 @@ type SetUsernameRequest struct {
 
 func (x *SetUsernameRequest) Reset() {
 	*x = SetUsernameRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3517,7 @@ func (x *SetUsernameRequest) String() string {
 func (*SetUsernameRequest) ProtoMessage() {}
 
 func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3530,7 @@ func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameRequest.ProtoReflect.Descriptor instead.
 func (*SetUsernameRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetUsernameRequest) GetUsername() string {
@@ -3393,7 +3548,7 @@ type SetUsernameResponse struct {
 
 func (x *SetUsernameResponse) Reset() {
 	*x = SetUsernameResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3405,7 +3560,7 @@ func (x *SetUsernameResponse) String() string {
 func (*SetUsernameResponse) ProtoMessage() {}
 
 func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3418,7 +3573,7 @@ func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameResponse.ProtoReflect.Descriptor instead.
 func (*SetUsernameResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
 }
 
 type MarkReadRequest struct {
@@ -3431,7 +3586,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3443,7 +3598,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3456,7 +3611,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *MarkReadRequest) GetRoom() string {
@@ -3481,7 +3636,7 @@ type MarkReadResponse struct {
 
 func (x *MarkReadResponse) Reset() {
 	*x = MarkReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3493,7 +3648,7 @@ func (x *MarkReadResponse) String() string {
 func (*MarkReadResponse) ProtoMessage() {}
 
 func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3506,7 +3661,7 @@ func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadResponse.ProtoReflect.Descriptor instead.
 func (*MarkReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
 }
 
 type EventsRequest struct {
@@ -3517,7 +3672,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3684,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3697,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
 }
 
 type EventsResponse struct {
@@ -3565,7 +3720,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3732,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3745,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EventsResponse) GetType() string {
@@ -3740,13 +3895,14 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x15\n" +
 	"\x06rtt_ns\x18\x04 \x01(\x03R\x05rttNs\x12\x12\n" +
 	"\x04addr\x18\x05 \x01(\tR\x04addr\x12\x18\n" +
-	"\arelayed\x18\x06 \x01(\bR\arelayed\"b\n" +
+	"\arelayed\x18\x06 \x01(\bR\arelayed\"~\n" +
 	"\aReplica\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1f\n" +
 	"\vfinal_index\x18\x02 \x01(\x04R\n" +
 	"finalIndex\x12\x1d\n" +
 	"\n" +
-	"order_hash\x18\x03 \x01(\tR\torderHash\"\xae\x04\n" +
+	"order_hash\x18\x03 \x01(\tR\torderHash\x12\x1a\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\xca\x04\n" +
 	"\n" +
 	"RoomStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -3769,7 +3925,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x06clocks\x18\x0e \x03(\v2#.tertulia.v1.RoomStatus.ClocksEntryR\x06clocks\x120\n" +
 	"\breplicas\x18\x0f \x03(\v2\x14.tertulia.v1.ReplicaR\breplicas\x12\x1b\n" +
 	"\ttail_hash\x18\x10 \x01(\tR\btailHash\x12\x16\n" +
-	"\x06parked\x18\x11 \x01(\x03R\x06parked\x1a9\n" +
+	"\x06parked\x18\x11 \x01(\x03R\x06parked\x12\x1a\n" +
+	"\bdiverged\x18\x12 \x01(\x04R\bdiverged\x1a9\n" +
 	"\vClocksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"A\n" +
@@ -3786,18 +3943,20 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x13SendMessageResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x1c\n" +
-	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"V\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"\x85\x01\n" +
 	"\x06Cursor\x12\x18\n" +
 	"\aarrival\x18\x01 \x01(\x04R\aarrival\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12\x16\n" +
-	"\x06walked\x18\x03 \x01(\bR\x06walked\"\xa8\x01\n" +
+	"\x06walked\x18\x03 \x01(\bR\x06walked\x12\x17\n" +
+	"\apeer_id\x18\x04 \x01(\tR\x06peerId\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\"\xa8\x01\n" +
 	"\x0fMessagesRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x17\n" +
 	"\x04from\x18\x03 \x01(\x04H\x00R\x04from\x88\x01\x01\x12\x16\n" +
 	"\x06replay\x18\x04 \x01(\bR\x06replay\x12+\n" +
 	"\x06resume\x18\x05 \x01(\v2\x13.tertulia.v1.CursorR\x06resumeB\a\n" +
-	"\x05_from\"\xa4\x01\n" +
+	"\x05_from\"\xba\x01\n" +
 	"\bAttached\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
 	"\apeer_id\x18\x02 \x01(\tR\x06peerId\x12\x12\n" +
@@ -3805,7 +3964,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\aroom_id\x18\x04 \x01(\tR\x06roomId\x12\x1f\n" +
 	"\vfinal_index\x18\x05 \x01(\x04R\n" +
 	"finalIndex\x12\x18\n" +
-	"\aarrival\x18\x06 \x01(\x04R\aarrival\"\n" +
+	"\aarrival\x18\x06 \x01(\x04R\aarrival\x12\x14\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\"\n" +
 	"\n" +
 	"\bCaughtUp\"\xb8\x01\n" +
 	"\x10MessagesResponse\x123\n" +
@@ -3917,6 +4077,12 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\aarrival\x18\x02 \x01(\x04R\aarrival\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x03R\x05limit\"A\n" +
 	"\rSinceResponse\x120\n" +
+	"\bmessages\x18\x01 \x03(\v2\x14.tertulia.v1.MessageR\bmessages\"O\n" +
+	"\rFinalsRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\"B\n" +
+	"\x0eFinalsResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.tertulia.v1.MessageR\bmessages\"0\n" +
 	"\x12SetUsernameRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\"\x15\n" +
@@ -3938,7 +4104,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bordering\x18\n" +
 	" \x01(\tR\bordering\x12\x12\n" +
-	"\x04view\x18\v \x03(\tR\x04view2\xd6\r\n" +
+	"\x04view\x18\v \x03(\tR\x04view2\x99\x0e\n" +
 	"\vChatService\x12G\n" +
 	"\bJoinUser\x12\x1c.tertulia.v1.JoinUserRequest\x1a\x1d.tertulia.v1.JoinUserResponse\x12P\n" +
 	"\vSendMessage\x12\x1f.tertulia.v1.SendMessageRequest\x1a .tertulia.v1.SendMessageResponse\x12I\n" +
@@ -3961,7 +4127,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x04View\x12\x18.tertulia.v1.ViewRequest\x1a\x19.tertulia.v1.ViewResponse\x12F\n" +
 	"\aChanges\x12\x1b.tertulia.v1.ChangesRequest\x1a\x1c.tertulia.v1.ChangesResponse0\x01\x12;\n" +
 	"\x04Page\x12\x18.tertulia.v1.PageRequest\x1a\x19.tertulia.v1.PageResponse\x12>\n" +
-	"\x05Since\x12\x19.tertulia.v1.SinceRequest\x1a\x1a.tertulia.v1.SinceResponse\x12P\n" +
+	"\x05Since\x12\x19.tertulia.v1.SinceRequest\x1a\x1a.tertulia.v1.SinceResponse\x12A\n" +
+	"\x06Finals\x12\x1a.tertulia.v1.FinalsRequest\x1a\x1b.tertulia.v1.FinalsResponse\x12P\n" +
 	"\vSetUsername\x12\x1f.tertulia.v1.SetUsernameRequest\x1a .tertulia.v1.SetUsernameResponse\x12G\n" +
 	"\bMarkRead\x12\x1c.tertulia.v1.MarkReadRequest\x1a\x1d.tertulia.v1.MarkReadResponse\x12C\n" +
 	"\x06Events\x12\x1a.tertulia.v1.EventsRequest\x1a\x1b.tertulia.v1.EventsResponse0\x01B%Z#tertulia/api/tertulia/v1;tertuliav1b\x06proto3"
@@ -3978,7 +4145,7 @@ func file_tertulia_v1_tertulia_proto_rawDescGZIP() []byte {
 	return file_tertulia_v1_tertulia_proto_rawDescData
 }
 
-var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*Error)(nil),                 // 0: tertulia.v1.Error
 	(*Message)(nil),               // 1: tertulia.v1.Message
@@ -4033,19 +4200,21 @@ var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*PageResponse)(nil),          // 50: tertulia.v1.PageResponse
 	(*SinceRequest)(nil),          // 51: tertulia.v1.SinceRequest
 	(*SinceResponse)(nil),         // 52: tertulia.v1.SinceResponse
-	(*SetUsernameRequest)(nil),    // 53: tertulia.v1.SetUsernameRequest
-	(*SetUsernameResponse)(nil),   // 54: tertulia.v1.SetUsernameResponse
-	(*MarkReadRequest)(nil),       // 55: tertulia.v1.MarkReadRequest
-	(*MarkReadResponse)(nil),      // 56: tertulia.v1.MarkReadResponse
-	(*EventsRequest)(nil),         // 57: tertulia.v1.EventsRequest
-	(*EventsResponse)(nil),        // 58: tertulia.v1.EventsResponse
-	nil,                           // 59: tertulia.v1.RoomStatus.ClocksEntry
-	nil,                           // 60: tertulia.v1.StatusResponse.RefusedEntry
+	(*FinalsRequest)(nil),         // 53: tertulia.v1.FinalsRequest
+	(*FinalsResponse)(nil),        // 54: tertulia.v1.FinalsResponse
+	(*SetUsernameRequest)(nil),    // 55: tertulia.v1.SetUsernameRequest
+	(*SetUsernameResponse)(nil),   // 56: tertulia.v1.SetUsernameResponse
+	(*MarkReadRequest)(nil),       // 57: tertulia.v1.MarkReadRequest
+	(*MarkReadResponse)(nil),      // 58: tertulia.v1.MarkReadResponse
+	(*EventsRequest)(nil),         // 59: tertulia.v1.EventsRequest
+	(*EventsResponse)(nil),        // 60: tertulia.v1.EventsResponse
+	nil,                           // 61: tertulia.v1.RoomStatus.ClocksEntry
+	nil,                           // 62: tertulia.v1.StatusResponse.RefusedEntry
 }
 var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	2,  // 0: tertulia.v1.RoomInfo.progress:type_name -> tertulia.v1.Progress
 	1,  // 1: tertulia.v1.RoomInfo.last:type_name -> tertulia.v1.Message
-	59, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
+	61, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
 	6,  // 3: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
 	12, // 4: tertulia.v1.MessagesRequest.resume:type_name -> tertulia.v1.Cursor
 	14, // 5: tertulia.v1.MessagesResponse.attached:type_name -> tertulia.v1.Attached
@@ -4060,64 +4229,67 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	3,  // 14: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
 	5,  // 15: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
 	7,  // 16: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
-	60, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
+	62, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
 	3,  // 18: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
 	5,  // 19: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
 	1,  // 20: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
 	1,  // 21: tertulia.v1.SinceResponse.messages:type_name -> tertulia.v1.Message
-	8,  // 22: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
-	10, // 23: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
-	13, // 24: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
-	17, // 25: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
-	19, // 26: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
-	21, // 27: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
-	23, // 28: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
-	25, // 29: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
-	27, // 30: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
-	29, // 31: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
-	31, // 32: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
-	33, // 33: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
-	35, // 34: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
-	37, // 35: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
-	39, // 36: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
-	41, // 37: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
-	43, // 38: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
-	45, // 39: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
-	47, // 40: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
-	49, // 41: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
-	51, // 42: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
-	53, // 43: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
-	55, // 44: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
-	57, // 45: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
-	9,  // 46: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
-	11, // 47: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
-	16, // 48: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
-	18, // 49: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
-	20, // 50: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
-	22, // 51: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
-	24, // 52: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
-	26, // 53: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
-	28, // 54: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
-	30, // 55: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
-	32, // 56: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
-	34, // 57: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
-	36, // 58: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
-	38, // 59: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
-	40, // 60: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
-	42, // 61: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
-	44, // 62: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
-	46, // 63: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
-	48, // 64: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
-	50, // 65: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
-	52, // 66: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
-	54, // 67: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
-	56, // 68: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
-	58, // 69: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
-	46, // [46:70] is the sub-list for method output_type
-	22, // [22:46] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	1,  // 22: tertulia.v1.FinalsResponse.messages:type_name -> tertulia.v1.Message
+	8,  // 23: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
+	10, // 24: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
+	13, // 25: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
+	17, // 26: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
+	19, // 27: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
+	21, // 28: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
+	23, // 29: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
+	25, // 30: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
+	27, // 31: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
+	29, // 32: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
+	31, // 33: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
+	33, // 34: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
+	35, // 35: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
+	37, // 36: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
+	39, // 37: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
+	41, // 38: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
+	43, // 39: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
+	45, // 40: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
+	47, // 41: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
+	49, // 42: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
+	51, // 43: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
+	53, // 44: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
+	55, // 45: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
+	57, // 46: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
+	59, // 47: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
+	9,  // 48: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
+	11, // 49: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
+	16, // 50: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
+	18, // 51: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
+	20, // 52: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
+	22, // 53: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
+	24, // 54: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
+	26, // 55: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
+	28, // 56: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
+	30, // 57: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
+	32, // 58: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
+	34, // 59: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
+	36, // 60: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
+	38, // 61: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
+	40, // 62: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
+	42, // 63: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
+	44, // 64: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
+	46, // 65: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
+	48, // 66: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
+	50, // 67: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
+	52, // 68: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
+	54, // 69: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
+	56, // 70: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
+	58, // 71: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
+	60, // 72: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
+	48, // [48:73] is the sub-list for method output_type
+	23, // [23:48] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tertulia_v1_tertulia_proto_init() }
@@ -4137,7 +4309,7 @@ func file_tertulia_v1_tertulia_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tertulia_v1_tertulia_proto_rawDesc), len(file_tertulia_v1_tertulia_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   61,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,6 +45,8 @@ type Frame struct {
 	//	*Frame_FetchEnd
 	//	*Frame_KeysRequest
 	//	*Frame_KeysReply
+	//	*Frame_FinalsRequest
+	//	*Frame_FinalsPage
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -204,6 +206,24 @@ func (x *Frame) GetKeysReply() *KeysReply {
 	return nil
 }
 
+func (x *Frame) GetFinalsRequest() *FinalsRequest {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_FinalsRequest); ok {
+			return x.FinalsRequest
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetFinalsPage() *FinalsPage {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_FinalsPage); ok {
+			return x.FinalsPage
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -260,6 +280,14 @@ type Frame_KeysReply struct {
 	KeysReply *KeysReply `protobuf:"bytes,22,opt,name=keys_reply,json=keysReply,proto3,oneof"`
 }
 
+type Frame_FinalsRequest struct {
+	FinalsRequest *FinalsRequest `protobuf:"bytes,23,opt,name=finals_request,json=finalsRequest,proto3,oneof"`
+}
+
+type Frame_FinalsPage struct {
+	FinalsPage *FinalsPage `protobuf:"bytes,24,opt,name=finals_page,json=finalsPage,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Heartbeat) isFrame_Body() {}
@@ -285,6 +313,10 @@ func (*Frame_FetchEnd) isFrame_Body() {}
 func (*Frame_KeysRequest) isFrame_Body() {}
 
 func (*Frame_KeysReply) isFrame_Body() {}
+
+func (*Frame_FinalsRequest) isFrame_Body() {}
+
+func (*Frame_FinalsPage) isFrame_Body() {}
 
 // Hello is the first frame of each side.
 type Hello struct {
@@ -552,6 +584,8 @@ type Room struct {
 	//	*Room_Push
 	//	*Room_Digest
 	//	*Room_Have
+	//	*Room_Signal
+	//	*Room_Relay
 	Message       isRoom_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -628,6 +662,24 @@ func (x *Room) GetHave() *Have {
 	return nil
 }
 
+func (x *Room) GetSignal() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*Room_Signal); ok {
+			return x.Signal
+		}
+	}
+	return nil
+}
+
+func (x *Room) GetRelay() *Relay {
+	if x != nil {
+		if x, ok := x.Message.(*Room_Relay); ok {
+			return x.Relay
+		}
+	}
+	return nil
+}
+
 type isRoom_Message interface {
 	isRoom_Message()
 }
@@ -644,11 +696,23 @@ type Room_Have struct {
 	Have *Have `protobuf:"bytes,4,opt,name=have,proto3,oneof"`
 }
 
+type Room_Signal struct {
+	Signal []byte `protobuf:"bytes,5,opt,name=signal,proto3,oneof"` // in the encoding of package ordering
+}
+
+type Room_Relay struct {
+	Relay *Relay `protobuf:"bytes,6,opt,name=relay,proto3,oneof"`
+}
+
 func (*Room_Push) isRoom_Message() {}
 
 func (*Room_Digest) isRoom_Message() {}
 
 func (*Room_Have) isRoom_Message() {}
+
+func (*Room_Signal) isRoom_Message() {}
+
+func (*Room_Relay) isRoom_Message() {}
 
 type Digest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -754,6 +818,91 @@ func (x *Have) GetAnswer() bool {
 	return false
 }
 
+// Relay is a signal of the room that is passed on for a member.
+type Relay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"` // 32 bytes
+	To            []byte                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`     // 32 bytes
+	Nonce         uint64                 `protobuf:"varint,3,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Hops          uint32                 `protobuf:"varint,4,opt,name=hops,proto3" json:"hops,omitempty"`    // still allowed
+	Signal        []byte                 `protobuf:"bytes,5,opt,name=signal,proto3" json:"signal,omitempty"` // like Room.signal
+	Sig           []byte                 `protobuf:"bytes,6,opt,name=sig,proto3" json:"sig,omitempty"`       // 64 bytes, of from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Relay) Reset() {
+	*x = Relay{}
+	mi := &file_wirepb_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Relay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Relay) ProtoMessage() {}
+
+func (x *Relay) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Relay.ProtoReflect.Descriptor instead.
+func (*Relay) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Relay) GetFrom() []byte {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Relay) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Relay) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
+func (x *Relay) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+func (x *Relay) GetSignal() []byte {
+	if x != nil {
+		return x.Signal
+	}
+	return nil
+}
+
+func (x *Relay) GetSig() []byte {
+	if x != nil {
+		return x.Sig
+	}
+	return nil
+}
+
 // PeerRecords are signed by those they speak of.
 type PeerRecords struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -764,7 +913,7 @@ type PeerRecords struct {
 
 func (x *PeerRecords) Reset() {
 	*x = PeerRecords{}
-	mi := &file_wirepb_wire_proto_msgTypes[8]
+	mi := &file_wirepb_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +925,7 @@ func (x *PeerRecords) String() string {
 func (*PeerRecords) ProtoMessage() {}
 
 func (x *PeerRecords) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[8]
+	mi := &file_wirepb_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +938,7 @@ func (x *PeerRecords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerRecords.ProtoReflect.Descriptor instead.
 func (*PeerRecords) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{8}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PeerRecords) GetEnvelopes() [][]byte {
@@ -813,7 +962,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_wirepb_wire_proto_msgTypes[9]
+	mi := &file_wirepb_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +974,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[9]
+	mi := &file_wirepb_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +987,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{9}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JoinRequest) GetRoom() []byte {
@@ -895,7 +1044,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_wirepb_wire_proto_msgTypes[10]
+	mi := &file_wirepb_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1056,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[10]
+	mi := &file_wirepb_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1069,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{10}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JoinReply) GetRefused() string {
@@ -962,7 +1111,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_wirepb_wire_proto_msgTypes[11]
+	mi := &file_wirepb_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1123,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[11]
+	mi := &file_wirepb_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1136,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{11}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FetchRequest) GetRoom() []byte {
@@ -1020,7 +1169,7 @@ type FetchRun struct {
 
 func (x *FetchRun) Reset() {
 	*x = FetchRun{}
-	mi := &file_wirepb_wire_proto_msgTypes[12]
+	mi := &file_wirepb_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1181,7 @@ func (x *FetchRun) String() string {
 func (*FetchRun) ProtoMessage() {}
 
 func (x *FetchRun) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[12]
+	mi := &file_wirepb_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1194,7 @@ func (x *FetchRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRun.ProtoReflect.Descriptor instead.
 func (*FetchRun) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{12}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FetchRun) GetRun() []byte {
@@ -1064,7 +1213,7 @@ type FetchEnd struct {
 
 func (x *FetchEnd) Reset() {
 	*x = FetchEnd{}
-	mi := &file_wirepb_wire_proto_msgTypes[13]
+	mi := &file_wirepb_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1225,7 @@ func (x *FetchEnd) String() string {
 func (*FetchEnd) ProtoMessage() {}
 
 func (x *FetchEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[13]
+	mi := &file_wirepb_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1238,7 @@ func (x *FetchEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchEnd.ProtoReflect.Descriptor instead.
 func (*FetchEnd) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{13}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FetchEnd) GetMore() bool {
@@ -1109,7 +1258,7 @@ type KeysRequest struct {
 
 func (x *KeysRequest) Reset() {
 	*x = KeysRequest{}
-	mi := &file_wirepb_wire_proto_msgTypes[14]
+	mi := &file_wirepb_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1270,7 @@ func (x *KeysRequest) String() string {
 func (*KeysRequest) ProtoMessage() {}
 
 func (x *KeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[14]
+	mi := &file_wirepb_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1283,7 @@ func (x *KeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysRequest.ProtoReflect.Descriptor instead.
 func (*KeysRequest) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{14}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KeysRequest) GetRoom() []byte {
@@ -1160,7 +1309,7 @@ type KeysReply struct {
 
 func (x *KeysReply) Reset() {
 	*x = KeysReply{}
-	mi := &file_wirepb_wire_proto_msgTypes[15]
+	mi := &file_wirepb_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1321,7 @@ func (x *KeysReply) String() string {
 func (*KeysReply) ProtoMessage() {}
 
 func (x *KeysReply) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[15]
+	mi := &file_wirepb_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1334,7 @@ func (x *KeysReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysReply.ProtoReflect.Descriptor instead.
 func (*KeysReply) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{15}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeysReply) GetKeys() []byte {
@@ -1195,11 +1344,123 @@ func (x *KeysReply) GetKeys() []byte {
 	return nil
 }
 
+type FinalsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          []byte                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"` // index
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinalsRequest) Reset() {
+	*x = FinalsRequest{}
+	mi := &file_wirepb_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinalsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinalsRequest) ProtoMessage() {}
+
+func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
+func (*FinalsRequest) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FinalsRequest) GetRoom() []byte {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *FinalsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type FinalsPage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"` // index of the first id
+	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"`      // 40 bytes origin, 8 bytes seq, big-endian, each
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`   // another page follows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FinalsPage) Reset() {
+	*x = FinalsPage{}
+	mi := &file_wirepb_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FinalsPage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FinalsPage) ProtoMessage() {}
+
+func (x *FinalsPage) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FinalsPage.ProtoReflect.Descriptor instead.
+func (*FinalsPage) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FinalsPage) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *FinalsPage) GetIds() []byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *FinalsPage) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_wirepb_wire_proto protoreflect.FileDescriptor
 
 const file_wirepb_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x11wirepb/wire.proto\x12\x10tertulia.wire.v1\"\x98\x06\n" +
+	"\x11wirepb/wire.proto\x12\x10tertulia.wire.v1\"\xa3\a\n" +
 	"\x05Frame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.tertulia.wire.v1.HelloH\x00R\x05hello\x12;\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1b.tertulia.wire.v1.HeartbeatH\x00R\theartbeat\x125\n" +
@@ -1215,7 +1476,10 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\tfetch_end\x18\x14 \x01(\v2\x1a.tertulia.wire.v1.FetchEndH\x00R\bfetchEnd\x12B\n" +
 	"\fkeys_request\x18\x15 \x01(\v2\x1d.tertulia.wire.v1.KeysRequestH\x00R\vkeysRequest\x12<\n" +
 	"\n" +
-	"keys_reply\x18\x16 \x01(\v2\x1b.tertulia.wire.v1.KeysReplyH\x00R\tkeysReplyB\x06\n" +
+	"keys_reply\x18\x16 \x01(\v2\x1b.tertulia.wire.v1.KeysReplyH\x00R\tkeysReply\x12H\n" +
+	"\x0efinals_request\x18\x17 \x01(\v2\x1f.tertulia.wire.v1.FinalsRequestH\x00R\rfinalsRequest\x12?\n" +
+	"\vfinals_page\x18\x18 \x01(\v2\x1c.tertulia.wire.v1.FinalsPageH\x00R\n" +
+	"finalsPageB\x06\n" +
 	"\x04body\"j\n" +
 	"\x05Hello\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\x06R\x06bootId\x12\x1a\n" +
@@ -1234,19 +1498,28 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\x03pad\x18\x0f \x01(\fR\x03pad\"\t\n" +
 	"\aLeaving\"\x19\n" +
 	"\x05Rooms\x12\x10\n" +
-	"\x03ids\x18\x01 \x01(\fR\x03ids\"\x9d\x01\n" +
+	"\x03ids\x18\x01 \x01(\fR\x03ids\"\xe8\x01\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
 	"\x04push\x18\x02 \x01(\fH\x00R\x04push\x122\n" +
 	"\x06digest\x18\x03 \x01(\v2\x18.tertulia.wire.v1.DigestH\x00R\x06digest\x12,\n" +
-	"\x04have\x18\x04 \x01(\v2\x16.tertulia.wire.v1.HaveH\x00R\x04haveB\t\n" +
+	"\x04have\x18\x04 \x01(\v2\x16.tertulia.wire.v1.HaveH\x00R\x04have\x12\x18\n" +
+	"\x06signal\x18\x05 \x01(\fH\x00R\x06signal\x12/\n" +
+	"\x05relay\x18\x06 \x01(\v2\x17.tertulia.wire.v1.RelayH\x00R\x05relayB\t\n" +
 	"\amessage\"2\n" +
 	"\x06Digest\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"6\n" +
 	"\x04Have\x12\x16\n" +
 	"\x06vector\x18\x01 \x01(\fR\x06vector\x12\x16\n" +
-	"\x06answer\x18\x02 \x01(\bR\x06answer\"+\n" +
+	"\x06answer\x18\x02 \x01(\bR\x06answer\"\x7f\n" +
+	"\x05Relay\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\fR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\fR\x02to\x12\x14\n" +
+	"\x05nonce\x18\x03 \x01(\x04R\x05nonce\x12\x12\n" +
+	"\x04hops\x18\x04 \x01(\rR\x04hops\x12\x16\n" +
+	"\x06signal\x18\x05 \x01(\fR\x06signal\x12\x10\n" +
+	"\x03sig\x18\x06 \x01(\fR\x03sig\"+\n" +
 	"\vPeerRecords\x12\x1c\n" +
 	"\tenvelopes\x18\x01 \x03(\fR\tenvelopes\"\x94\x01\n" +
 	"\vJoinRequest\x12\x12\n" +
@@ -1273,7 +1546,15 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x10\n" +
 	"\x03ids\x18\x02 \x01(\fR\x03ids\"\x1f\n" +
 	"\tKeysReply\x12\x12\n" +
-	"\x04keys\x18\x01 \x01(\fR\x04keysB\x1aZ\x18tertulia/p2p/wire/wirepbb\x06proto3"
+	"\x04keys\x18\x01 \x01(\fR\x04keys\"9\n" +
+	"\rFinalsRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\"H\n" +
+	"\n" +
+	"FinalsPage\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x10\n" +
+	"\x03ids\x18\x02 \x01(\fR\x03ids\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04moreB\x1aZ\x18tertulia/p2p/wire/wirepbb\x06proto3"
 
 var (
 	file_wirepb_wire_proto_rawDescOnce sync.Once
@@ -1287,24 +1568,27 @@ func file_wirepb_wire_proto_rawDescGZIP() []byte {
 	return file_wirepb_wire_proto_rawDescData
 }
 
-var file_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_wirepb_wire_proto_goTypes = []any{
-	(*Frame)(nil),        // 0: tertulia.wire.v1.Frame
-	(*Hello)(nil),        // 1: tertulia.wire.v1.Hello
-	(*Heartbeat)(nil),    // 2: tertulia.wire.v1.Heartbeat
-	(*Leaving)(nil),      // 3: tertulia.wire.v1.Leaving
-	(*Rooms)(nil),        // 4: tertulia.wire.v1.Rooms
-	(*Room)(nil),         // 5: tertulia.wire.v1.Room
-	(*Digest)(nil),       // 6: tertulia.wire.v1.Digest
-	(*Have)(nil),         // 7: tertulia.wire.v1.Have
-	(*PeerRecords)(nil),  // 8: tertulia.wire.v1.PeerRecords
-	(*JoinRequest)(nil),  // 9: tertulia.wire.v1.JoinRequest
-	(*JoinReply)(nil),    // 10: tertulia.wire.v1.JoinReply
-	(*FetchRequest)(nil), // 11: tertulia.wire.v1.FetchRequest
-	(*FetchRun)(nil),     // 12: tertulia.wire.v1.FetchRun
-	(*FetchEnd)(nil),     // 13: tertulia.wire.v1.FetchEnd
-	(*KeysRequest)(nil),  // 14: tertulia.wire.v1.KeysRequest
-	(*KeysReply)(nil),    // 15: tertulia.wire.v1.KeysReply
+	(*Frame)(nil),         // 0: tertulia.wire.v1.Frame
+	(*Hello)(nil),         // 1: tertulia.wire.v1.Hello
+	(*Heartbeat)(nil),     // 2: tertulia.wire.v1.Heartbeat
+	(*Leaving)(nil),       // 3: tertulia.wire.v1.Leaving
+	(*Rooms)(nil),         // 4: tertulia.wire.v1.Rooms
+	(*Room)(nil),          // 5: tertulia.wire.v1.Room
+	(*Digest)(nil),        // 6: tertulia.wire.v1.Digest
+	(*Have)(nil),          // 7: tertulia.wire.v1.Have
+	(*Relay)(nil),         // 8: tertulia.wire.v1.Relay
+	(*PeerRecords)(nil),   // 9: tertulia.wire.v1.PeerRecords
+	(*JoinRequest)(nil),   // 10: tertulia.wire.v1.JoinRequest
+	(*JoinReply)(nil),     // 11: tertulia.wire.v1.JoinReply
+	(*FetchRequest)(nil),  // 12: tertulia.wire.v1.FetchRequest
+	(*FetchRun)(nil),      // 13: tertulia.wire.v1.FetchRun
+	(*FetchEnd)(nil),      // 14: tertulia.wire.v1.FetchEnd
+	(*KeysRequest)(nil),   // 15: tertulia.wire.v1.KeysRequest
+	(*KeysReply)(nil),     // 16: tertulia.wire.v1.KeysReply
+	(*FinalsRequest)(nil), // 17: tertulia.wire.v1.FinalsRequest
+	(*FinalsPage)(nil),    // 18: tertulia.wire.v1.FinalsPage
 }
 var file_wirepb_wire_proto_depIdxs = []int32{
 	1,  // 0: tertulia.wire.v1.Frame.hello:type_name -> tertulia.wire.v1.Hello
@@ -1312,21 +1596,24 @@ var file_wirepb_wire_proto_depIdxs = []int32{
 	3,  // 2: tertulia.wire.v1.Frame.leaving:type_name -> tertulia.wire.v1.Leaving
 	4,  // 3: tertulia.wire.v1.Frame.rooms:type_name -> tertulia.wire.v1.Rooms
 	5,  // 4: tertulia.wire.v1.Frame.room:type_name -> tertulia.wire.v1.Room
-	8,  // 5: tertulia.wire.v1.Frame.peer_records:type_name -> tertulia.wire.v1.PeerRecords
-	9,  // 6: tertulia.wire.v1.Frame.join_request:type_name -> tertulia.wire.v1.JoinRequest
-	10, // 7: tertulia.wire.v1.Frame.join_reply:type_name -> tertulia.wire.v1.JoinReply
-	11, // 8: tertulia.wire.v1.Frame.fetch_request:type_name -> tertulia.wire.v1.FetchRequest
-	12, // 9: tertulia.wire.v1.Frame.fetch_run:type_name -> tertulia.wire.v1.FetchRun
-	13, // 10: tertulia.wire.v1.Frame.fetch_end:type_name -> tertulia.wire.v1.FetchEnd
-	14, // 11: tertulia.wire.v1.Frame.keys_request:type_name -> tertulia.wire.v1.KeysRequest
-	15, // 12: tertulia.wire.v1.Frame.keys_reply:type_name -> tertulia.wire.v1.KeysReply
-	6,  // 13: tertulia.wire.v1.Room.digest:type_name -> tertulia.wire.v1.Digest
-	7,  // 14: tertulia.wire.v1.Room.have:type_name -> tertulia.wire.v1.Have
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	9,  // 5: tertulia.wire.v1.Frame.peer_records:type_name -> tertulia.wire.v1.PeerRecords
+	10, // 6: tertulia.wire.v1.Frame.join_request:type_name -> tertulia.wire.v1.JoinRequest
+	11, // 7: tertulia.wire.v1.Frame.join_reply:type_name -> tertulia.wire.v1.JoinReply
+	12, // 8: tertulia.wire.v1.Frame.fetch_request:type_name -> tertulia.wire.v1.FetchRequest
+	13, // 9: tertulia.wire.v1.Frame.fetch_run:type_name -> tertulia.wire.v1.FetchRun
+	14, // 10: tertulia.wire.v1.Frame.fetch_end:type_name -> tertulia.wire.v1.FetchEnd
+	15, // 11: tertulia.wire.v1.Frame.keys_request:type_name -> tertulia.wire.v1.KeysRequest
+	16, // 12: tertulia.wire.v1.Frame.keys_reply:type_name -> tertulia.wire.v1.KeysReply
+	17, // 13: tertulia.wire.v1.Frame.finals_request:type_name -> tertulia.wire.v1.FinalsRequest
+	18, // 14: tertulia.wire.v1.Frame.finals_page:type_name -> tertulia.wire.v1.FinalsPage
+	6,  // 15: tertulia.wire.v1.Room.digest:type_name -> tertulia.wire.v1.Digest
+	7,  // 16: tertulia.wire.v1.Room.have:type_name -> tertulia.wire.v1.Have
+	8,  // 17: tertulia.wire.v1.Room.relay:type_name -> tertulia.wire.v1.Relay
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_wirepb_wire_proto_init() }
@@ -1348,11 +1635,15 @@ func file_wirepb_wire_proto_init() {
 		(*Frame_FetchEnd)(nil),
 		(*Frame_KeysRequest)(nil),
 		(*Frame_KeysReply)(nil),
+		(*Frame_FinalsRequest)(nil),
+		(*Frame_FinalsPage)(nil),
 	}
 	file_wirepb_wire_proto_msgTypes[5].OneofWrappers = []any{
 		(*Room_Push)(nil),
 		(*Room_Digest)(nil),
 		(*Room_Have)(nil),
+		(*Room_Signal)(nil),
+		(*Room_Relay)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1360,7 +1651,7 @@ func file_wirepb_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wirepb_wire_proto_rawDesc), len(file_wirepb_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -89,6 +89,8 @@ const (
 	ChatServicePageProcedure = "/tertulia.v1.ChatService/Page"
 	// ChatServiceSinceProcedure is the fully-qualified name of the ChatService's Since RPC.
 	ChatServiceSinceProcedure = "/tertulia.v1.ChatService/Since"
+	// ChatServiceFinalsProcedure is the fully-qualified name of the ChatService's Finals RPC.
+	ChatServiceFinalsProcedure = "/tertulia.v1.ChatService/Finals"
 	// ChatServiceSetUsernameProcedure is the fully-qualified name of the ChatService's SetUsername RPC.
 	ChatServiceSetUsernameProcedure = "/tertulia.v1.ChatService/SetUsername"
 	// ChatServiceMarkReadProcedure is the fully-qualified name of the ChatService's MarkRead RPC.
@@ -105,9 +107,13 @@ type ChatServiceClient interface {
 	// SendMessage answers once the node has the message on its disk. Repeating
 	// it with the same client_id and text is harmless.
 	SendMessage(context.Context, *connect.Request[v1.SendMessageRequest]) (*connect.Response[v1.SendMessageResponse], error)
-	// Messages attaches to a room: first `attached`, then the messages that are
-	// tentative now, oldest first, then `caught_up`, then every message as it
-	// comes. The stream ends only with an error, or when the caller ends it.
+	// Messages attaches to a room: first `attached`, then the final messages that
+	// were asked for, then those that are tentative now, oldest first, then
+	// `caught_up`. From then on a tentative message comes when it arrives and a
+	// final one when it becomes final. Finals come in index order without a gap.
+	// A message that is final before it was sent as tentative comes once; a repeat
+	// of a message that is final comes as final never. The stream ends only with
+	// an error, or when the caller ends it.
 	Messages(context.Context, *connect.Request[v1.MessagesRequest]) (*connect.ServerStreamForClient[v1.MessagesResponse], error)
 	// ConfirmRead comes with a later version: it answers Unimplemented.
 	ConfirmRead(context.Context, *connect.Request[v1.ConfirmReadRequest]) (*connect.Response[v1.ConfirmReadResponse], error)
@@ -143,6 +149,8 @@ type ChatServiceClient interface {
 	Page(context.Context, *connect.Request[v1.PageRequest]) (*connect.Response[v1.PageResponse], error)
 	// Since reads the messages stored after an arrival, in arrival order.
 	Since(context.Context, *connect.Request[v1.SinceRequest]) (*connect.Response[v1.SinceResponse], error)
+	// Finals reads the final messages after an index, in index order.
+	Finals(context.Context, *connect.Request[v1.FinalsRequest]) (*connect.Response[v1.FinalsResponse], error)
 	// SetUsername chooses the name of the node's profile.
 	SetUsername(context.Context, *connect.Request[v1.SetUsernameRequest]) (*connect.Response[v1.SetUsernameResponse], error)
 	// MarkRead moves the mark up to which the profile has read a room. It stays
@@ -290,6 +298,12 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(chatServiceMethods.ByName("Since")),
 			connect.WithClientOptions(opts...),
 		),
+		finals: connect.NewClient[v1.FinalsRequest, v1.FinalsResponse](
+			httpClient,
+			baseURL+ChatServiceFinalsProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("Finals")),
+			connect.WithClientOptions(opts...),
+		),
 		setUsername: connect.NewClient[v1.SetUsernameRequest, v1.SetUsernameResponse](
 			httpClient,
 			baseURL+ChatServiceSetUsernameProcedure,
@@ -334,6 +348,7 @@ type chatServiceClient struct {
 	changes       *connect.Client[v1.ChangesRequest, v1.ChangesResponse]
 	page          *connect.Client[v1.PageRequest, v1.PageResponse]
 	since         *connect.Client[v1.SinceRequest, v1.SinceResponse]
+	finals        *connect.Client[v1.FinalsRequest, v1.FinalsResponse]
 	setUsername   *connect.Client[v1.SetUsernameRequest, v1.SetUsernameResponse]
 	markRead      *connect.Client[v1.MarkReadRequest, v1.MarkReadResponse]
 	events        *connect.Client[v1.EventsRequest, v1.EventsResponse]
@@ -444,6 +459,11 @@ func (c *chatServiceClient) Since(ctx context.Context, req *connect.Request[v1.S
 	return c.since.CallUnary(ctx, req)
 }
 
+// Finals calls tertulia.v1.ChatService.Finals.
+func (c *chatServiceClient) Finals(ctx context.Context, req *connect.Request[v1.FinalsRequest]) (*connect.Response[v1.FinalsResponse], error) {
+	return c.finals.CallUnary(ctx, req)
+}
+
 // SetUsername calls tertulia.v1.ChatService.SetUsername.
 func (c *chatServiceClient) SetUsername(ctx context.Context, req *connect.Request[v1.SetUsernameRequest]) (*connect.Response[v1.SetUsernameResponse], error) {
 	return c.setUsername.CallUnary(ctx, req)
@@ -467,9 +487,13 @@ type ChatServiceHandler interface {
 	// SendMessage answers once the node has the message on its disk. Repeating
 	// it with the same client_id and text is harmless.
 	SendMessage(context.Context, *connect.Request[v1.SendMessageRequest]) (*connect.Response[v1.SendMessageResponse], error)
-	// Messages attaches to a room: first `attached`, then the messages that are
-	// tentative now, oldest first, then `caught_up`, then every message as it
-	// comes. The stream ends only with an error, or when the caller ends it.
+	// Messages attaches to a room: first `attached`, then the final messages that
+	// were asked for, then those that are tentative now, oldest first, then
+	// `caught_up`. From then on a tentative message comes when it arrives and a
+	// final one when it becomes final. Finals come in index order without a gap.
+	// A message that is final before it was sent as tentative comes once; a repeat
+	// of a message that is final comes as final never. The stream ends only with
+	// an error, or when the caller ends it.
 	Messages(context.Context, *connect.Request[v1.MessagesRequest], *connect.ServerStream[v1.MessagesResponse]) error
 	// ConfirmRead comes with a later version: it answers Unimplemented.
 	ConfirmRead(context.Context, *connect.Request[v1.ConfirmReadRequest]) (*connect.Response[v1.ConfirmReadResponse], error)
@@ -505,6 +529,8 @@ type ChatServiceHandler interface {
 	Page(context.Context, *connect.Request[v1.PageRequest]) (*connect.Response[v1.PageResponse], error)
 	// Since reads the messages stored after an arrival, in arrival order.
 	Since(context.Context, *connect.Request[v1.SinceRequest]) (*connect.Response[v1.SinceResponse], error)
+	// Finals reads the final messages after an index, in index order.
+	Finals(context.Context, *connect.Request[v1.FinalsRequest]) (*connect.Response[v1.FinalsResponse], error)
 	// SetUsername chooses the name of the node's profile.
 	SetUsername(context.Context, *connect.Request[v1.SetUsernameRequest]) (*connect.Response[v1.SetUsernameResponse], error)
 	// MarkRead moves the mark up to which the profile has read a room. It stays
@@ -648,6 +674,12 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(chatServiceMethods.ByName("Since")),
 		connect.WithHandlerOptions(opts...),
 	)
+	chatServiceFinalsHandler := connect.NewUnaryHandler(
+		ChatServiceFinalsProcedure,
+		svc.Finals,
+		connect.WithSchema(chatServiceMethods.ByName("Finals")),
+		connect.WithHandlerOptions(opts...),
+	)
 	chatServiceSetUsernameHandler := connect.NewUnaryHandler(
 		ChatServiceSetUsernameProcedure,
 		svc.SetUsername,
@@ -710,6 +742,8 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 			chatServicePageHandler.ServeHTTP(w, r)
 		case ChatServiceSinceProcedure:
 			chatServiceSinceHandler.ServeHTTP(w, r)
+		case ChatServiceFinalsProcedure:
+			chatServiceFinalsHandler.ServeHTTP(w, r)
 		case ChatServiceSetUsernameProcedure:
 			chatServiceSetUsernameHandler.ServeHTTP(w, r)
 		case ChatServiceMarkReadProcedure:
@@ -807,6 +841,10 @@ func (UnimplementedChatServiceHandler) Page(context.Context, *connect.Request[v1
 
 func (UnimplementedChatServiceHandler) Since(context.Context, *connect.Request[v1.SinceRequest]) (*connect.Response[v1.SinceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Since is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) Finals(context.Context, *connect.Request[v1.FinalsRequest]) (*connect.Response[v1.FinalsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Finals is not implemented"))
 }
 
 func (UnimplementedChatServiceHandler) SetUsername(context.Context, *connect.Request[v1.SetUsernameRequest]) (*connect.Response[v1.SetUsernameResponse], error) {

@@ -1,0 +1,339 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tertulia/election"
+	"tertulia/ordering"
+	"tertulia/ordering/control"
+	"tertulia/ordering/linear"
+	"tertulia/ordering/sequencer"
+)
+
+// Limits of the control log at a replica.
+const (
+	LoadBytes = 1 << 20 // of runs in one answer to Ready.Load
+	patience  = 4       // times the limits of Keep, until the log waits for nobody
+	nearly    = 512     // records behind which a replica still counts as caught up with its seat
+)
+
+// order is how what a room holds becomes final: a log of commands agreed by
+// consensus, the list that follows from it, and what waits for its place.
+type order struct {
+	log     *control.Log
+	list    *linear.List
+	queue   *sequencer.Queue
+	bully   *election.Bully
+	waiting []control.Committed // committed and not linearized yet (P12)
+	status  control.Status      // after the last step
+
+	inReady bool // the log's Ready is in ours
+	marked  bool // the list moved since the last Ready
+	loading bool
+	lead    lead
+	install install
+	heard   map[ordering.Origin]time.Time // last raft message of each
+}
+
+// Saved is what the disk gives back of the order.
+type Saved struct {
+	Control control.Saved
+	Mark    []byte
+	Emitted []linear.Emitted
+	Recent  []linear.Recent
+	Kept    []linear.Kept
+	Seen    []ordering.Seen
+}
+
+// Resume goes on from the disk, after all entries were restored. The error says
+// that the disk holds what this program did not write.
+func (c *Core) Resume(now time.Time, s Saved) error {
+	c.now, c.saved = now, s
+	for _, seen := range s.Seen {
+		c.knownOf(seen.Origin).seen = seen
+	}
+	if c.genesis == nil {
+		return nil
+	}
+	return c.tryBegin()
+}
+
+func (c *Core) begin() {
+	if err := c.tryBegin(); err != nil { // nothing was on disk, so this is our mistake
+		panic(fmt.Sprintf("room: begin the order: %v", err))
+	}
+}
+
+// tryBegin starts the order of a room in leader mode once its genesis is here.
+// Every replica begins with the same log: one snapshot, in which the creator is
+// the only voter.
+func (c *Core) tryBegin() error {
+	if c.genesis.Mode != ordering.Leader {
+		return nil
+	}
+	o := &order{heard: make(map[ordering.Origin]time.Time)}
+	cfg := linear.Config{Room: c.cfg.Room, Mutant: c.cfg.Mutant}
+	creator := c.graph.Creator()
+	var err error
+	if c.saved.Mark == nil {
+		o.list, err = linear.New(cfg, c.genesis.Mode, creator), nil
+	} else {
+		o.list, err = linear.Resume(cfg, c.saved.Mark, c.saved.Emitted, c.saved.Recent, c.saved.Kept)
+	}
+	if err != nil {
+		return err
+	}
+	saved := c.saved.Control
+	if saved.Snapshot.Index == 0 {
+		saved = control.Found(c.cfg.Room, creator, o.list.State())
+		c.ready.Control = saved.Replace()
+		o.marked = true
+	}
+	saved.LinApplied = max(o.list.Applied(), saved.Snapshot.Index)
+	o.log, err = control.Open(control.Config{
+		Room: c.cfg.Room, Self: c.cfg.Self, Mutant: c.cfg.Mutant,
+		State: func() (uint64, []byte) { return o.list.Applied(), o.list.State() },
+	}, saved)
+	if err != nil {
+		return err
+	}
+	o.queue = sequencer.New(sequencer.Config{Self: c.cfg.Self, Mutant: c.cfg.Mutant})
+	for _, r := range c.restored {
+		if r.last.Seq > o.list.Emitted()[r.last.Origin] {
+			o.queue.Known(r.last, r.first, c.now)
+		}
+	}
+	c.restored = nil
+	o.bully = election.New(election.Config{Self: c.cfg.Self, Hold: c.cfg.Waits.Hold, Seed: c.cfg.Seed, Mutant: c.cfg.Mutant})
+	o.lead = newLead(c.now)
+	o.waiting = o.log.Backlog()
+	o.status = o.log.Status()
+	c.order, c.saved = o, Saved{}
+	c.stir()
+	return nil
+}
+
+// pump moves the order on and puts what follows into the Ready: what the leader
+// proposes goes into the log, what the log committed into the list.
+func (c *Core) pump() {
+	o := c.order
+	if o == nil || o.inReady {
+		return
+	}
+	c.elect()
+	c.propose()
+	if c.ready.Control.Empty() { // else the log's beginning is made durable first
+		c.drain()
+	}
+	c.linearize()
+	c.refresh()
+	if o.marked {
+		o.marked = false
+		c.ready.Mark = o.list.Mark()
+	}
+	c.feed()
+	c.tryInstall()
+	c.load()
+}
+
+// drain takes what the log wants durable and sent, and what it committed.
+func (c *Core) drain() {
+	o := c.order
+	if ready, ok := o.log.Ready(); ok {
+		o.inReady = true
+		c.ready.Control = ready.Save
+		for _, m := range ready.Messages {
+			c.sendRaft(m)
+		}
+		o.waiting = append(o.waiting, ready.Committed...)
+	}
+}
+
+// advanceOrder says that what the log wanted durable is.
+func (c *Core) advanceOrder() {
+	o := c.order
+	if o == nil || !o.inReady {
+		return
+	}
+	o.inReady = false
+	o.log.Advance()
+	c.refresh()
+}
+
+// refresh reads the log's status after a step and draws the consequences.
+func (c *Core) refresh() {
+	o := c.order
+	was := o.status
+	o.status = o.log.Status()
+	now := o.status
+	if now.Term != was.Term || now.Leader != was.Leader {
+		c.ready.Events = append(c.ready.Events, Event{Kind: LeaderChanged, Term: now.Term, Leader: now.Leader})
+	}
+	if now.Leading && !was.Leading {
+		c.crowned()
+	}
+	if was.Transferring != (ordering.Origin{}) && now.Transferring == (ordering.Origin{}) {
+		o.queue.Reset() // P2: the transfer ended
+	}
+	if now.Role != was.Role || now.Leader != was.Leader || now.Term != was.Term || now.RaftApplied != was.RaftApplied && !slices.Equal(now.Conf.Voters, was.Conf.Voters) ||
+		len(now.Conf.Learners) != len(was.Conf.Learners) || len(now.Conf.Outgoing) != len(was.Conf.Outgoing) || now.ConfPending != was.ConfPending ||
+		now.Transferring != was.Transferring {
+		c.stir()
+	}
+	if now.Commit != was.Commit {
+		o.lead.feedDue = true
+	}
+	if now.Role != control.Leader {
+		o.lead.epochAt = 0
+	}
+	if o.log.Diverged() {
+		c.diverged(o.list.Index())
+	}
+}
+
+// linearize applies committed commands to the final list, in the order of the
+// log (P2, P4).
+func (c *Core) linearize() {
+	o := c.order
+	for len(o.waiting) > 0 {
+		if _, frozen := o.list.Diverged(); frozen {
+			return
+		}
+		r := o.waiting[0]
+		o.waiting = o.waiting[1:]
+		if b, ok := r.Command.(*ordering.Batch); ok {
+			r.Command = c.takeBatch(b)
+		}
+		c.applied(r, o.list.Apply(r.Index, r.Term, r.Command))
+	}
+	o.waiting = nil
+}
+
+// takeBatch puts the runs of a batch into the graph, as far as they are not
+// there, and returns the batch without those that no replica takes.
+func (c *Core) takeBatch(b *ordering.Batch) ordering.Command {
+	kept := *b
+	kept.Runs = slices.DeleteFunc(slices.Clone(b.Runs), func(run ordering.Run) bool {
+		last := run.Last()
+		if h, held := c.graph.HashOf(last.ID()); held && h == last.Hash() {
+			return false
+		}
+		v, err := ordering.VerifyRun(run)
+		if err != nil {
+			return true
+		}
+		accepted, err := c.graph.Take(c.cfg.Self.Device, v)
+		c.took(accepted, false)
+		reason := refusalOf(err)
+		return reason != "" && reason != ordering.Duplicate && reason != ordering.Fork
+	})
+	return &kept
+}
+
+// applied draws the consequences of a command that the list has applied.
+func (c *Core) applied(r control.Committed, a linear.Applied) {
+	o := c.order
+	o.marked = true
+	c.ready.Final = append(c.ready.Final, a.Finals...)
+	o.log.LinApplied(r.Index)
+	if len(a.Finals) > 0 {
+		o.queue.Emitted(o.list.Emitted())
+	}
+	for _, x := range a.Lost {
+		o.queue.Lost(x, o.list.Emitted()[x])
+	}
+	own := r.Term == o.status.Term && o.status.Role == control.Leader
+	switch cmd := r.Command.(type) {
+	case *ordering.Batch:
+		if own && cmd.Leader == c.cfg.Self {
+			if a.Skipped {
+				o.queue.Dropped(cmd, c.now)
+				o.queue.Reset()
+			}
+			o.queue.Settled()
+		}
+	case *ordering.Epoch:
+		if r.Index >= o.lead.epochAt {
+			o.lead.epochAt = 0
+		}
+		if a.Opened {
+			o.queue.Reset()
+			e := o.list.Epoch()
+			c.ready.Events = append(c.ready.Events, Event{Kind: EpochOpened, Epoch: e.N, Mode: e.Mode, View: e.View})
+			c.stir()
+		}
+	case *ordering.Checkpoint, nil:
+	}
+	if at, yes := o.list.Diverged(); yes {
+		c.diverged(at)
+	}
+}
+
+// load asks for the bodies that the queue lacks.
+func (c *Core) load() {
+	o := c.order
+	if o.loading {
+		return
+	}
+	if wants := o.queue.Missing(); len(wants) > 0 {
+		o.loading = true
+		c.ready.Load = wants
+	}
+}
+
+// Loaded takes runs from the own disk, in acceptance order, as the answer to
+// Ready.Load.
+func (c *Core) Loaded(now time.Time, runs []ordering.Run) {
+	c.now = now
+	if c.order != nil && c.order.loading {
+		c.order.loading = false
+		c.order.queue.Loaded(runs)
+	}
+}
+
+// sendRaft sends a message of the log to its replica.
+func (c *Core) sendRaft(m control.Envelope) {
+	c.signal(m.To.Device, &ordering.Raft{Data: m.Data})
+}
+
+// heedRaft takes a message of the log.
+func (c *Core) heedRaft(d ordering.DeviceKey, m *ordering.Raft) error {
+	o := c.order
+	if o == nil || c.setBack {
+		return nil
+	}
+	err := o.log.Step(d, m.Data)
+	if err == nil {
+		if k := c.instance(d); k != (ordering.Origin{}) {
+			o.heard[k] = c.now
+			c.remember(k)
+		}
+	}
+	if ref, ok := errors.AsType[*ordering.Refusal](err); ok {
+		return ref
+	}
+	return nil
+}
+
+// compact shortens the log, not before who is connected has what goes (P8).
+func (c *Core) compact() {
+	o := c.order
+	records, bytes := o.log.Size()
+	if records < c.cfg.Keep.Records && bytes < c.cfg.Keep.Bytes {
+		return
+	}
+	keep := o.list.Applied() - min(o.list.Applied(), c.cfg.Keep.Behind)
+	if records < patience*c.cfg.Keep.Records && bytes < patience*c.cfg.Keep.Bytes {
+		for _, p := range o.status.Progress {
+			if q := c.peers[p.Origin.Device]; q != nil && !q.vital.Suspected {
+				keep = min(keep, p.Match)
+			}
+		}
+	}
+	if keep > 0 {
+		o.log.Compact(keep)
+	}
+}

@@ -1,0 +1,139 @@
+package room
+
+import (
+	"tertulia/ordering"
+)
+
+// Limits of passing on.
+const (
+	relaysKept  = 4096 // nonces remembered, so that what was passed on is not again
+	relayFanout = 2    // members asked to pass on at once, where some reach the receiver
+)
+
+// relays passes signals on between members that do not reach each other (B12).
+type relays struct {
+	nonce uint64
+	seen  map[relayID]bool
+	ring  []relayID
+	next  int
+}
+
+type relayID struct {
+	from  ordering.DeviceKey
+	nonce uint64
+}
+
+func newRelays() relays { return relays{seen: make(map[relayID]bool)} }
+
+// first reports whether the relay was not met before, and remembers it.
+func (r *relays) first(id relayID) bool {
+	if r.seen[id] {
+		return false
+	}
+	r.seen[id] = true
+	if len(r.ring) < relaysKept {
+		r.ring = append(r.ring, id)
+		return true
+	}
+	delete(r.seen, r.ring[r.next])
+	r.ring[r.next] = id
+	r.next = (r.next + 1) % relaysKept
+	return true
+}
+
+// signal says something to a member: directly if it is connected, else through
+// others. Before a connected member has told what it remembers of us, it hears
+// nothing but our standing (PROTOCOL.md 1, Crash).
+func (c *Core) signal(to ordering.DeviceKey, s ordering.Signal) {
+	if to == c.cfg.Self.Device || c.setBack {
+		return
+	}
+	if p := c.peers[to]; p != nil {
+		if _, standing := s.(*ordering.Standing); p.met || standing {
+			c.send(to, s)
+		}
+		return
+	}
+	if len(c.peers) == 0 || !c.graph.IsMember(to) {
+		return
+	}
+	if c.relays.nonce == 0 {
+		c.relays.nonce = uint64(c.now.UnixNano()) // above those of an earlier life
+	}
+	c.relays.nonce++
+	c.passOn(ordering.SignRelay(c.cfg.Key, c.cfg.Room, to, c.relays.nonce, s), c.cfg.Self.Device)
+}
+
+// passOn sends a relay to those who reach its receiver, or else to all.
+func (c *Core) passOn(r *ordering.Relay, bringer ordering.DeviceKey) {
+	var near, all []ordering.DeviceKey
+	for _, d := range c.Connected() {
+		if d == bringer || d == r.From || c.peers[d].vital.Suspected {
+			continue
+		}
+		all = append(all, d)
+		if c.peers[d].hears[r.To] {
+			near = append(near, d)
+		}
+	}
+	if len(near) > 0 {
+		all = near[:min(len(near), relayFanout)]
+	}
+	for _, d := range all {
+		c.send(d, r)
+	}
+}
+
+// relay takes a relay: it is for us, or is passed on.
+func (c *Core) relay(bringer ordering.DeviceKey, r *ordering.Relay) error {
+	switch {
+	case r.Room != c.cfg.Room || r.From == c.cfg.Self.Device:
+		return nil
+	case !c.graph.IsMember(r.From) || !c.graph.IsMember(r.To):
+		return ordering.Refuse(ordering.NotMember, ordering.EntryID{})
+	case c.relays.seen[relayID{r.From, r.Nonce}]:
+		return nil
+	case !r.Verify():
+		return ordering.Refuse(ordering.BadSignature, ordering.EntryID{})
+	}
+	c.relays.first(relayID{r.From, r.Nonce})
+	if r.To == c.cfg.Self.Device {
+		s, err := ordering.DecodeSignal(r.Data)
+		if err != nil {
+			return ordering.Refuse(ordering.Malformed, ordering.EntryID{})
+		}
+		return c.heed(r.From, s, false)
+	}
+	if r.Hops == 0 {
+		return nil
+	}
+	on := *r
+	on.Hops--
+	if p := c.peers[r.To]; p != nil && !p.vital.Suspected {
+		c.send(r.To, &on)
+		return nil
+	}
+	c.passOn(&on, bringer)
+	return nil
+}
+
+// heed takes a signal that a member said, itself or through others.
+func (c *Core) heed(d ordering.DeviceKey, s ordering.Signal, direct bool) error {
+	if !c.graph.IsMember(d) && !direct {
+		return ordering.Refuse(ordering.NotMember, ordering.EntryID{})
+	}
+	if s, ok := s.(*ordering.Standing); ok {
+		return c.heedStanding(d, s, direct)
+	}
+	if p := c.peers[d]; p != nil && !p.met {
+		return nil // first it says what it remembers of us
+	}
+	switch s := s.(type) {
+	case *ordering.Raft:
+		return c.heedRaft(d, s)
+	case *ordering.Bully:
+		return c.heedBully(d, s)
+	case *ordering.Standing:
+	}
+	return nil
+}

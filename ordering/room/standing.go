@@ -1,0 +1,273 @@
+package room
+
+import (
+	"slices"
+	"time"
+
+	"tertulia/ordering"
+	"tertulia/ordering/linear"
+)
+
+// Waits of standings.
+const (
+	StandingInterval = time.Second     // between two to the same peer, unless it asked
+	distantInterval  = 5 * time.Second // to voters that are reached only through others
+	maxKnown         = ordering.MaxOrigins
+)
+
+// known is what a replica said of itself, and what we durably remember of it.
+type known struct {
+	standing *ordering.Standing // newest; nil: none in this life
+	at       time.Time
+	direct   bool          // it came without a relay
+	seen     ordering.Seen // what we remember of it
+	dirty    bool          // and not yet durably
+	fed      uint64        // control records sent to it beyond its Applied (P5)
+	fedAt    time.Time
+}
+
+// told is what a peer knows of our standing.
+type told struct {
+	standing ordering.Standing
+	at       time.Time
+	owed     bool
+}
+
+func (c *Core) knownOf(o ordering.Origin) *known {
+	k := c.known[o]
+	if k == nil {
+		k = &known{seen: ordering.Seen{Origin: o}}
+		if len(c.known) < maxKnown {
+			c.known[o] = k
+		}
+	}
+	return k
+}
+
+// instance returns the origin under which a device lives now, as far as it said;
+// zero if it did not.
+func (c *Core) instance(d ordering.DeviceKey) ordering.Origin { return c.live[d] }
+
+// standing is where we stand, as told to one replica.
+func (c *Core) standing(to ordering.Origin) ordering.Standing {
+	s := ordering.Standing{Origin: c.cfg.Self, Priority: c.cfg.Priority, Clock: c.graph.Clock()}
+	s.Seen = c.knownOf(to).seen
+	s.Seen.Origin = to
+	s.Seen.Seq = max(s.Seen.Seq, c.graph.Have()[to])
+	if o := c.order; o != nil {
+		s.Leader = o.status.Leader
+		s.Term, s.Commit, s.LastTerm, s.LastIndex = o.status.Term, o.status.Commit, o.status.LastTerm, o.status.LastIndex
+		s.Applied, s.Epoch = o.list.Applied(), o.list.Epoch().N
+		s.FinalIndex, s.OrderHash = o.list.Index(), o.list.OrderHash()
+		s.CheckIndex = s.FinalIndex - s.FinalIndex%ordering.CheckpointEvery
+		s.CheckHash, _ = o.list.HashAt(s.CheckIndex)
+		_, s.Diverged = o.list.Diverged()
+	}
+	return s
+}
+
+// stand says our standing to a connected peer now.
+func (c *Core) stand(d ordering.DeviceKey) {
+	p := c.peers[d]
+	to := c.instance(d)
+	if to == (ordering.Origin{}) {
+		to = c.newestOrigin(d)
+	}
+	s := c.standing(to)
+	s.Ask = !p.met
+	p.told = told{standing: s, at: c.now}
+	c.send(d, &s)
+}
+
+// newestOrigin guesses under which origin a device lives: the one whose chain
+// ends latest.
+func (c *Core) newestOrigin(d ordering.DeviceKey) ordering.Origin {
+	best := ordering.Origin{Device: d}
+	var clock uint64
+	for _, o := range c.graph.Have().Origins() {
+		if ts := c.graph.ClockOf(o); o.Device == d && ts > clock {
+			best, clock = o, ts
+		}
+	}
+	return best
+}
+
+// heedStanding takes what a replica says of itself and of us.
+func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct bool) error {
+	if s.Origin.Device != d {
+		return ordering.Refuse(ordering.Malformed, ordering.EntryID{})
+	}
+	p := c.peers[d]
+	if direct && p == nil {
+		return nil
+	}
+	k := c.knownOf(s.Origin)
+	fresh := k.standing == nil
+	k.standing, k.at, k.direct = s, c.now, direct
+	if len(c.live) < maxKnown {
+		c.live[d] = s.Origin
+	}
+	if s.Seen.Origin == c.cfg.Self {
+		if c.isSetBack(s.Seen) {
+			c.fallSilent()
+			return nil
+		}
+		if direct && !p.met {
+			p.met = true
+			c.meet(d)
+		}
+	}
+	if direct && (s.Ask || p.told.standing.Seen.Origin != s.Origin) {
+		c.stand(d) // it did not hear ours, or we had guessed another instance
+	}
+	c.compareOrder(s)
+	if o := c.order; o != nil {
+		o.lead.feedDue = true
+		if fresh || !direct || o.bully.Suspects() {
+			c.stir()
+		}
+	}
+	return nil
+}
+
+// isSetBack reports whether a peer remembers more of us than our disk does. What
+// we held in an older term may rightly be gone.
+func (c *Core) isSetBack(seen ordering.Seen) bool {
+	if seen.Seq > c.graph.Have()[c.cfg.Self] {
+		return true
+	}
+	o := c.order
+	if o == nil {
+		return seen.Term > 0
+	}
+	return seen.Term > o.status.Term || seen.Term == o.status.Term && seen.Match > o.status.LastIndex
+}
+
+// fallSilent ends this replica's say: its owner goes on under a new instance.
+func (c *Core) fallSilent() {
+	if c.setBack {
+		return
+	}
+	c.setBack = true
+	c.ready.Events = append(c.ready.Events, Event{Kind: SetBack})
+}
+
+// meet says to a peer what waited until it had told what it remembers of us.
+func (c *Core) meet(d ordering.DeviceKey) {
+	c.digest(d)
+	if o := c.order; o != nil {
+		if m, ok := o.log.Ack(); ok && m.To.Device == d {
+			c.sendRaft(m)
+		}
+	}
+	c.stir()
+}
+
+// remember keeps, durably with the next commit, what a replica has shown of its
+// control log.
+func (c *Core) remember(o ordering.Origin) {
+	k := c.known[o]
+	if k == nil {
+		return
+	}
+	term, match := c.order.log.Shown(o)
+	if term > k.seen.Term || term == k.seen.Term && match > k.seen.Match {
+		k.seen.Term, k.seen.Match, k.dirty = term, match, true
+	}
+}
+
+// rememberAll puts what is to be remembered into a commit that is made anyway.
+func (c *Core) rememberAll(r *Ready) {
+	if !r.Durable() {
+		return
+	}
+	for o, k := range c.known {
+		if k.dirty {
+			k.dirty = false
+			s := k.seen
+			s.Seq = max(s.Seq, c.graph.Have()[o])
+			r.Seen = append(r.Seen, s)
+		}
+	}
+	slices.SortFunc(r.Seen, func(a, b ordering.Seen) int { return a.Origin.Compare(b.Origin) })
+}
+
+// compareOrder compares what another holds for final with what we do.
+func (c *Core) compareOrder(s *ordering.Standing) {
+	o := c.order
+	if o == nil {
+		return
+	}
+	for _, at := range []linear.Kept{{Index: s.FinalIndex, Hash: s.OrderHash}, {Index: s.CheckIndex, Hash: s.CheckHash}} {
+		if at.Index > 0 {
+			o.list.Compare(at.Index, at.Hash)
+		}
+	}
+	if at, yes := o.list.Diverged(); yes {
+		c.diverged(at)
+	}
+}
+
+// tickStandings says our standing to whom it changed for.
+func (c *Core) tickStandings() {
+	for _, d := range c.Connected() {
+		if due := c.standingDue(d); !due.IsZero() && !c.now.Before(due) {
+			c.stand(d)
+		}
+	}
+	c.standAfar()
+}
+
+// standingDue returns when a peer is to hear our standing anew, zero for not yet:
+// it changed, the peer's own has not come, or the peer has what we are not fed.
+func (c *Core) standingDue(d ordering.DeviceKey) time.Time {
+	p := c.peers[d]
+	last := p.told.standing
+	last.Ask = false
+	if p.told.owed || !p.met || c.standing(last.Seen.Origin) != last {
+		return p.told.at.Add(StandingInterval)
+	}
+	if k, o := c.known[c.instance(d)], c.order; o != nil && k != nil && k.standing != nil && k.standing.Commit > o.status.Commit && !c.seated(c.cfg.Self) {
+		return p.told.at.Add(feedRetry)
+	}
+	return time.Time{}
+}
+
+// standAfar says our standing to the voters whom we reach only through others, so
+// that they feed us (P5).
+func (c *Core) standAfar() {
+	o := c.order
+	if o == nil || len(c.peers) == 0 || c.now.Before(o.lead.afarAt) {
+		return
+	}
+	o.lead.afarAt = c.now.Add(distantInterval)
+	for _, v := range o.status.Conf.Voters {
+		if v.Device != c.cfg.Self.Device && c.peers[v.Device] == nil {
+			s := c.standing(v)
+			c.signal(v.Device, &s)
+		}
+	}
+}
+
+// standingsDue is when tickStandings is next of use.
+func (c *Core) standingsDue() time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for d := range c.peers {
+		if due := c.standingDue(d); !due.IsZero() {
+			sooner(due)
+		}
+	}
+	if o := c.order; o != nil && len(c.peers) > 0 {
+		for _, v := range o.status.Conf.Voters {
+			if v.Device != c.cfg.Self.Device && c.peers[v.Device] == nil {
+				sooner(o.lead.afarAt)
+			}
+		}
+	}
+	return next
+}

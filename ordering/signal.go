@@ -1,0 +1,210 @@
+package ordering
+
+import (
+	"crypto/ed25519"
+	"errors"
+)
+
+// Limits of signals.
+const (
+	MaxRaft   = 300 << 10       // bytes of a consensus message: one batch and what surrounds it
+	MaxSignal = MaxRaft + 1<<10 // bytes of an encoded signal
+	MaxHops   = 4               // replicas that pass a Relay on, one after another
+)
+
+// Signal is what two replicas of a room say about the order of what they hold:
+// exactly one of *Raft, *Bully and *Standing. A signal that is lost is said
+// again or made up for.
+type Signal interface {
+	Message
+	signal() signalKind
+}
+
+type signalKind uint8
+
+const (
+	signalRaft     signalKind = 1
+	signalBully    signalKind = 2
+	signalStanding signalKind = 3
+)
+
+// Raft carries a message of the control log's consensus, which package control
+// alone reads.
+type Raft struct{ Data []byte }
+
+// BullyKind is the kind of a Bully message (PROTOCOL.md 2).
+type BullyKind uint8
+
+// The kinds.
+const (
+	Election    BullyKind = 1 // B4: a lower voter has no leader
+	OK          BullyKind = 2 // B5: a higher voter takes over from here
+	Alive       BullyKind = 3 // B5: I hear Leader, who leads Term
+	Coordinator BullyKind = 4 // B7: Leader committed its no-op in Term; a hint
+	Probe       BullyKind = 5 // B4: look whether the leader still lives
+)
+
+// Bully is a message of the election. Term, LastTerm and LastIndex are of the
+// sender's control log.
+type Bully struct {
+	Kind      BullyKind
+	Term      uint64
+	LastTerm  uint64
+	LastIndex uint64
+	Leader    Origin // of Alive and Coordinator
+}
+
+// Standing is where a replica stands: said when two replicas meet, when it
+// changed (at most once a StandingInterval) and in answer to a Probe.
+type Standing struct {
+	Origin   Origin // of the sender, with its instance
+	Priority int32  // of its rank
+	Leader   Origin // whom it follows; zero for none
+
+	Term      uint64 // of its control log
+	Commit    uint64
+	LastTerm  uint64
+	LastIndex uint64
+	Applied   uint64 // control entries that its linearizer has applied
+
+	Epoch      uint64
+	FinalIndex uint64
+	OrderHash  Hash   // at FinalIndex
+	CheckIndex uint64 // the highest multiple of 256 up to FinalIndex
+	CheckHash  Hash   // the order hash there
+	Clock      uint64 // highest durable ts
+	Diverged   bool   // it found its order to differ from another's, and froze
+	Ask        bool   // it has not heard the receiver's standing yet
+
+	// Seen is what the sender durably remembers of the receiver, so that a
+	// receiver that was set back to an older disk learns it (PROTOCOL.md 1,
+	// Crash).
+	Seen Seen
+}
+
+// Seen is what a replica remembers of another: the most it ever said.
+type Seen struct {
+	Origin Origin
+	Seq    uint64 // of its chain
+	Term   uint64 // of its control log
+	Match  uint64 // control entries it said to hold
+}
+
+// Relay is a signal passed on for a member that the receiver may not reach
+// (PROTOCOL.md B12). It is signed by who said it, and passed on at most MaxHops
+// times.
+type Relay struct {
+	Room     RoomID
+	From, To DeviceKey
+	Nonce    uint64 // unique for From
+	Hops     uint8  // still allowed; not signed
+	Data     []byte // an encoded Signal
+	Sig      [ed25519.SignatureSize]byte
+}
+
+func (*Raft) message()     {}
+func (*Bully) message()    {}
+func (*Standing) message() {}
+func (*Relay) message()    {}
+
+func (*Raft) signal() signalKind     { return signalRaft }
+func (*Bully) signal() signalKind    { return signalBully }
+func (*Standing) signal() signalKind { return signalStanding }
+
+// EncodeSignal returns the signal's only encoding.
+func EncodeSignal(s Signal) []byte {
+	var e encoder
+	e.u8(uint8(s.signal()))
+	switch s := s.(type) {
+	case *Raft:
+		e.bytes(s.Data)
+	case *Bully:
+		e.u8(uint8(s.Kind))
+		e.u64(s.Term)
+		e.u64(s.LastTerm)
+		e.u64(s.LastIndex)
+		e.origin(s.Leader)
+	case *Standing:
+		e.origin(s.Origin)
+		e.u32(uint32(s.Priority))
+		e.origin(s.Leader)
+		for _, n := range []uint64{s.Term, s.Commit, s.LastTerm, s.LastIndex, s.Applied, s.Epoch, s.FinalIndex} {
+			e.u64(n)
+		}
+		e.raw(s.OrderHash[:])
+		e.u64(s.CheckIndex)
+		e.raw(s.CheckHash[:])
+		e.u64(s.Clock)
+		e.flag(s.Diverged)
+		e.flag(s.Ask)
+		e.origin(s.Seen.Origin)
+		e.u64(s.Seen.Seq)
+		e.u64(s.Seen.Term)
+		e.u64(s.Seen.Match)
+	}
+	return e.b
+}
+
+var errSignal = errors.New("ordering: not a signal")
+
+// DecodeSignal reads what EncodeSignal wrote. What a Raft carries is not looked
+// into.
+func DecodeSignal(b []byte) (Signal, error) {
+	if len(b) > MaxSignal {
+		return nil, errSignal
+	}
+	d := decoder{b: b}
+	var s Signal
+	switch signalKind(d.u8()) {
+	case signalRaft:
+		s = &Raft{Data: d.bytes(MaxRaft)}
+	case signalBully:
+		m := &Bully{Kind: BullyKind(d.u8()), Term: d.u64(), LastTerm: d.u64(), LastIndex: d.u64(), Leader: d.origin()}
+		if m.Kind < Election || m.Kind > Probe {
+			d.fail(errSignal)
+		}
+		s = m
+	case signalStanding:
+		m := &Standing{Origin: d.origin(), Priority: int32(d.u32()), Leader: d.origin()}
+		for _, n := range []*uint64{&m.Term, &m.Commit, &m.LastTerm, &m.LastIndex, &m.Applied, &m.Epoch, &m.FinalIndex} {
+			*n = d.u64()
+		}
+		m.OrderHash = d.hash()
+		m.CheckIndex = d.u64()
+		m.CheckHash = d.hash()
+		m.Clock = d.u64()
+		m.Diverged = d.flag()
+		m.Ask = d.flag()
+		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Term: d.u64(), Match: d.u64()}
+		s = m
+	default:
+		d.fail(errSignal)
+	}
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+const relayDomain = "tertulia relay v1\x00"
+
+// SignRelay wraps a signal for a member that may be out of reach.
+func SignRelay(key ed25519.PrivateKey, room RoomID, to DeviceKey, nonce uint64, s Signal) *Relay {
+	r := &Relay{Room: room, To: to, Nonce: nonce, Hops: MaxHops, Data: EncodeSignal(s)}
+	copy(r.From[:], key.Public().(ed25519.PublicKey))
+	copy(r.Sig[:], ed25519.Sign(key, relayMessage(r)))
+	return r
+}
+
+// Verify reports whether From said this.
+func (r *Relay) Verify() bool { return ed25519.Verify(r.From[:], relayMessage(r), r.Sig[:]) }
+
+func relayMessage(r *Relay) []byte {
+	e := encoder{b: []byte(relayDomain)}
+	e.raw(r.Room[:])
+	e.raw(r.From[:])
+	e.raw(r.To[:])
+	e.u64(r.Nonce)
+	e.bytes(r.Data)
+	return e.b
+}
