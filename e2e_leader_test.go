@@ -3,10 +3,15 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -165,7 +170,115 @@ func TestWithDefaultWaitsTheHighestIdLeadsWithin40Seconds(t *testing.T) {
 	t.Logf("n3 led %.1f s after all were up", time.Since(begin).Seconds())
 }
 
-// A leader dies, by a kill or by being stopped, while others write.
+// stamped is a final line as it was read from a client.
+type stamped struct {
+	line
+	at time.Time
+}
+
+// maxStamped is how many final lines a client may be ahead of its reader.
+const maxStamped = 1 << 16
+
+// clock starts a client that stamps the final lines of a member's node, also over
+// its deaths.
+func (m *member) clock() <-chan stamped {
+	m.t.Helper()
+	cmd := exec.Command(built(m.t, "E2E_HEADLESS"), "chat", "--json", "--data", m.dir, "--username", "clock", "--follow")
+	cmd.Env = cleanEnv()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	stdin, err := cmd.StdinPipe() // its end would end the client
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	finals := make(chan stamped, maxStamped)
+	attached := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(finals)
+		tell := sync.OnceFunc(func() { close(attached) })
+		var last uint64
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			at := time.Now()
+			var l line
+			if err := json.Unmarshal(scan.Bytes(), &l); err != nil {
+				m.t.Errorf("stdout has a line that is no JSON: %q", scan.Text())
+				continue
+			}
+			if l.Event == "attached" {
+				tell()
+			}
+			if l.State != "final" {
+				continue
+			}
+			if last++; l.Index != last && last > 1 {
+				m.t.Errorf("final %d of %s comes after %d", l.Index, m.name, last-1)
+			}
+			last = l.Index
+			select {
+			case finals <- stamped{l, at}:
+			default:
+				m.t.Errorf("more than %d finals of %s wait to be read", maxStamped, m.name)
+				return
+			}
+		}
+	}()
+	m.t.Cleanup(func() {
+		stdin.Close()
+		cmd.Process.Kill()
+		<-done
+		cmd.Wait()
+	})
+	select {
+	case <-attached:
+	case <-time.After(patience):
+		m.t.Fatalf("the client of %s does not attach", m.name)
+	}
+	return finals
+}
+
+// nextFinal returns the next final line that is so.
+func nextFinal(t *testing.T, what string, finals <-chan stamped, so func(stamped) bool) stamped {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case f, open := <-finals:
+			if !open {
+				t.Fatalf("the client ended before %s", what)
+			}
+			if so(f) {
+				return f
+			}
+		case <-deadline:
+			t.Fatalf("no %s within %s", what, patience)
+		}
+	}
+}
+
+// deaths is how often a leader dies in a test: once, or E2E_KILLS times to measure.
+func deaths(t *testing.T) int {
+	t.Helper()
+	s := os.Getenv("E2E_KILLS")
+	if s == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("E2E_KILLS is %q", s)
+	}
+	return n
+}
+
+// Whoever leads dies, by a kill or by being stopped, while all write. What is
+// measured is the time until a client of each survivor reads the next final line
+// that another leader ordered.
 func TestWhenTheLeaderDiesUnderLoadTheRoomGoesOn(t *testing.T) {
 	for _, how := range []struct {
 		name   string
@@ -179,28 +292,31 @@ func TestWhenTheLeaderDiesUnderLoadTheRoomGoesOn(t *testing.T) {
 		t.Run(how.name, func(t *testing.T) {
 			members := court(t, quick, "n1", "n2", "n3")
 			until(t, "n3 leads three voters", 15*time.Second, members, ledBy("n3", 3))
-			watch := members[0].chat("watcher", "--follow")
-			watch.expect("attached", 1, event("attached"))
-			stop1, stop2 := members[0].writer("ana", 20*time.Millisecond), members[1].writer("bob", 20*time.Millisecond)
-			finals := func() int { return watch.count(func(l line) bool { return l.State == "final" }) }
-			watch.expect("finals", 20, func(l line) bool { return l.State == "final" })
-
-			begin := time.Now()
-			how.die(members[2])
-			before := finals()
-			watch.expect("a final of a new leader", before+20, func(l line) bool { return l.State == "final" })
-			watch.expect("a final of a new leader", 1, func(l line) bool { return l.State == "final" && l.Leader == "n2" })
-			took := time.Since(begin)
-			if took > how.most {
-				t.Errorf("the next final came after %s", took)
+			var clocks []<-chan stamped
+			var stops []func() []string
+			for _, m := range members {
+				clocks = append(clocks, m.clock())
+				stops = append(stops, m.writer("of "+m.name, 20*time.Millisecond))
 			}
-			t.Logf("the next finals of n2 came %d ms after the leader died", took.Milliseconds())
-			how.revive(members[2])
-			until(t, "n3 leads again", patience, members, ledBy("n3", 3))
-			sent := append(stop1(), stop2()...)
-			list := sameFinals(t, members)
+			var took []time.Duration
+			for len(took) < 2*deaths(t) {
+				took = append(took, dies(t, members, clocks, how.die, how.revive)...)
+			}
+			slices.Sort(took)
+			t.Logf("next final of another leader: p50 %d ms, p99 %d ms, max %d ms of %v", took[len(took)/2].Milliseconds(),
+				took[len(took)*99/100].Milliseconds(), took[len(took)-1].Milliseconds(), took)
+			if took[len(took)-1] > how.most {
+				t.Errorf("that took more than %s", how.most)
+			}
+			if deaths(t) == 1 { // else it is not trusted for long
+				until(t, "n3 leads again, under load", patience, members, ledBy("n3", 3))
+			}
+			var sent []string
+			for _, stop := range stops {
+				sent = append(sent, stop()...)
+			}
 			times := make(map[string]int)
-			for _, l := range list {
+			for _, l := range sameFinals(t, members) {
 				times[strings.Fields(l)[1]]++
 			}
 			for _, id := range sent {
@@ -210,6 +326,39 @@ func TestWhenTheLeaderDiesUnderLoadTheRoomGoesOn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dies has whoever leads die, and returns how long the clients of the others had to
+// wait. It returns when all are back.
+func dies(t *testing.T, members []*member, clocks []<-chan stamped, die, revive func(*member)) (took []time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	var leader string
+	steady := 0 // finals of one leader after another
+	nextFinal(t, "steady leader", clocks[0], func(f stamped) bool {
+		if f.Leader != leader {
+			leader, steady = f.Leader, 0
+		}
+		steady++
+		return f.at.After(begin) && steady > 20
+	})
+	who := slices.IndexFunc(members, func(m *member) bool { return m.name == leader })
+	begin = time.Now()
+	die(members[who])
+	for i, c := range clocks {
+		if i != who {
+			f := nextFinal(t, "final of another leader", c, func(f stamped) bool { return f.at.After(begin) && f.Leader != leader })
+			took = append(took, f.at.Sub(begin))
+		}
+	}
+	if slices.Min(took) < 5*time.Millisecond { // it had just handed over to another
+		took = nil
+	}
+	revive(members[who])
+	back := time.Now()
+	nextFinal(t, "final after it is back", clocks[who], func(f stamped) bool { return f.at.After(back) && time.Since(f.at) < time.Second })
+	until(t, "all are there again", patience, members, func(s standing) bool { return s.Leader != "" && len(s.WaitingFor) == 0 })
+	return took
 }
 
 func TestWithoutAQuorumNothingBecomesFinalAndEverythingDoesAfterwards(t *testing.T) {

@@ -108,8 +108,18 @@ func (b *Bully) Update(s Scene) {
 
 	self := s.voter(b.cfg.Self)
 	switch {
-	case self == nil: // who has no vote neither forgets nor campaigns
+	case self == nil:
+		// Who knows of no vote of its own does not campaign. But others may know
+		// of it, when a change of seats has not been applied here yet: so that it
+		// can give its vote, it forgets a leader that is gone.
 		b.rest()
+		switch {
+		case s.Leader == (ordering.Origin{}) || s.Role != Follower:
+		case b.suspects:
+			b.do(Forget{})
+		default:
+			b.wake(s.LeaderHeard.Add(SuspectAfter + 1))
+		}
 	case asleep: // B10
 		b.rest()
 		b.wake(b.judgesAt)
@@ -137,6 +147,10 @@ func (b *Bully) Hear(s Scene, from ordering.Origin, m *ordering.Bully) {
 	}
 	v := s.voter(from)
 	if v == nil || from == b.cfg.Self || s.voter(b.cfg.Self) == nil {
+		asks := m.Kind == ordering.Election || m.Kind == ordering.Probe
+		if asks && s.Role == Follower && s.Leader != (ordering.Origin{}) && (s.Leader == from && m.Term >= s.Term || !b.hears(&s)) {
+			b.do(Forget{}) // as above
+		}
 		return
 	}
 	r := b.record(from)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -36,13 +37,18 @@ func BenchmarkSayToShown(b *testing.B) {
 				}
 				took = append(took, time.Since(begin))
 			}
-			slices.SortFunc(took, cmp.Compare[time.Duration])
-			for name, at := range map[string]int{"p50-ms": len(took) / 2, "p99-ms": len(took) * 99 / 100} {
-				b.ReportMetric(float64(took[at].Microseconds())/1000, name)
-			}
-			b.ReportMetric(0, "ns/op")
+			reportPercentiles(b, "", took)
 		})
 	}
+}
+
+// reportPercentiles reports times in place of the mean.
+func reportPercentiles(b *testing.B, where string, took []time.Duration) {
+	slices.SortFunc(took, cmp.Compare[time.Duration])
+	for name, at := range map[string]int{"p50-ms": len(took) / 2, "p99-ms": len(took) * 99 / 100} {
+		b.ReportMetric(float64(took[at].Microseconds())/1000, where+name)
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkThroughput measures messages shown in all lists, with 8 senders at
@@ -76,4 +82,129 @@ func BenchmarkThroughput(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	sameLists(len(nodes)+b.N, nodes...)
+}
+
+// met is a final message when a reader at a node met it.
+type met struct {
+	node  int
+	id    string
+	index uint64
+	hash  string
+	at    time.Time
+}
+
+// readAll reads the finals of all nodes from now on, in order and without gaps.
+func readAll(b *testing.B, nodes []*rig) <-chan met {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	all := make(chan met, 1024)
+	var readers sync.WaitGroup
+	for i, r := range nodes {
+		f := r.read(ctx, r.state(lobby).FinalIndex)
+		readers.Go(func() {
+			for {
+				list := f.next(ctx)
+				if list == nil {
+					return
+				}
+				now := time.Now()
+				for _, m := range list {
+					select {
+					case all <- met{i, m.ID, m.Index, m.Hash, now}:
+					case <-ctx.Done():
+						return
+					}
+				}
+			}
+		})
+	}
+	b.Cleanup(func() {
+		cancel()
+		readers.Wait()
+	})
+	return all
+}
+
+// BenchmarkSayToFinal measures from the call of Send, with one author and three
+// replicas in a room with a leader, until the author's node shows the message
+// final, and until the slowest replica does. BenchmarkPropose3 of package control
+// is its floor: the same log in memory.
+func BenchmarkSayToFinal(b *testing.B) {
+	for _, at := range []string{"follower", "leader"} {
+		b.Run("author-at-"+at, func(b *testing.B) {
+			nodes, _ := court(b, "n1", "n2", "n3")
+			i := map[string]int{"follower": 0, "leader": 2}[at]
+			for _, r := range nodes { // a person's first words bring a line of their own
+				r.say("hello")
+			}
+			sameFinals(len(nodes), nodes...)
+			all := readAll(b, nodes)
+			var author, slowest []time.Duration
+			for b.Loop() {
+				begin := time.Now()
+				id := nodes[i].say("how long does it take?").ID
+				for seen := 0; seen < len(nodes); {
+					m := <-all
+					if m.id != id {
+						b.Fatalf("n%d finalised %s, want %s", m.node+1, m.id, id)
+					}
+					if m.node == i {
+						author = append(author, m.at.Sub(begin))
+					}
+					if seen++; seen == len(nodes) {
+						slowest = append(slowest, m.at.Sub(begin))
+					}
+				}
+			}
+			reportPercentiles(b, "author-", author)
+			reportPercentiles(b, "slowest-", slowest)
+		})
+	}
+}
+
+// BenchmarkFinalThroughput measures messages that are final at every one of three
+// replicas, in one order without gaps, with 64 authors who say the next as soon as
+// the last is on disk.
+func BenchmarkFinalThroughput(b *testing.B) {
+	const authors, each = 64, 32
+	nodes, _ := court(b, "n1", "n2", "n3")
+	say := func(times int) {
+		var wg sync.WaitGroup
+		for a := range authors {
+			wg.Go(func() {
+				for range times {
+					d := chat.Draft{Room: lobby, Username: fmt.Sprint("author ", a), Text: "as fast as it goes"}
+					if _, err := nodes[a%len(nodes)].Send(b.Context(), d); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	say(1) // a person's first words bring a line of their own
+	sameFinals(authors, nodes...)
+	all := readAll(b, nodes)
+	total := 0
+	for b.Loop() {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			say(each)
+		}()
+		hashes := make(map[uint64]string) // of who was first
+		for range authors * each * len(nodes) {
+			m := <-all
+			if h, known := hashes[m.index]; known && h != m.hash {
+				b.Fatalf("n%d differs at %d", m.node+1, m.index)
+			}
+			hashes[m.index] = m.hash
+		}
+		<-done
+		total += authors * each
+	}
+	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "messages/s")
+	b.ReportMetric(0, "ns/op")
+	sameFinals(authors+total, nodes...)
 }

@@ -22,16 +22,18 @@ import (
 const (
 	settingNodeID   = "node_id"
 	settingInstance = "instance"
+	settingKept     = "instance/" // + room id: the instance under which this room alone goes on
 	settingMachine  = "machine"
 	settingUsername = "username"
 	settingClient   = "client/" // + username: seed of the client key
+	settingSeal     = "seal/"   // + room id: what this replica sealed last
 	settingInvite   = "invite/" // + room id: seed of the invite this node hands out
 )
 
 // identity is who a node is: fixed at the first start on a directory.
 type identity struct {
 	key    ed25519.PrivateKey
-	origin ordering.Origin
+	origin ordering.Origin // when the directory was opened; see Node.origin
 	nodeID string
 }
 
@@ -63,10 +65,15 @@ func loadIdentity(ctx context.Context, dir, wantID string, s *storage.Store) (id
 	if len(instance) != ordering.InstanceSize || string(machine) != here {
 		instance = make([]byte, ordering.InstanceSize)
 		rand.Read(instance)
-		if err := s.Put(ctx, settingInstance, instance); err != nil {
+		put, err := s.Settings(ctx, settingKept)
+		if err != nil {
 			return id, err
 		}
-		if err := s.Put(ctx, settingMachine, []byte(here)); err != nil {
+		for key := range put {
+			put[key] = nil
+		}
+		put[settingInstance], put[settingMachine] = instance, []byte(here)
+		if err := s.Commit(ctx, &storage.Write{Put: put}); err != nil {
 			return id, err
 		}
 	}

@@ -50,7 +50,9 @@ func (n *Node) CreateRoom(ctx context.Context, name string, order chat.Order) (c
 	rand.Read(link.Secret[:])
 	g := ordering.Genesis{Name: name, Mode: mode, NodeName: n.id.nodeID, Invite: link.PublicKey()}
 	rand.Read(g.Salt[:])
-	run := core.Found(n.id.origin, n.id.key, g, time.Now())
+	n.renewing.Lock()
+	defer n.renewing.Unlock()
+	run := core.Found(n.origin(), n.id.key, g, time.Now())
 	id := ordering.RoomID(run.Run().First().Hash())
 	key := newRoomKey()
 	meta := storage.Room{ID: id, Name: name, State: string(chat.Joined), Mode: mode}
@@ -197,7 +199,8 @@ func (r *room) askToJoin(ctx context.Context) {
 	}
 }
 
-// askOnce goes once over the addresses of an invite.
+// askOnce goes once over the addresses of an invite, and of those who share the
+// room with this device already.
 func (r *room) askOnce(ctx context.Context, l invite.Link) (wire.JoinReply, ordering.DeviceKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
@@ -207,8 +210,11 @@ func (r *room) askOnce(ctx context.Context, l invite.Link) (wire.JoinReply, orde
 			addrs = append(addrs, a+"/p2p/"+p2p.PeerIDOf(p.Device))
 		}
 	}
+	for d := range r.n.sharing(r.id) { // for them this device is a member
+		addrs = append(addrs, r.n.net.AddrsOf(d)...)
+	}
 	return r.n.net.Join(ctx, addrs, nil, func(admitter ordering.DeviceKey) wire.JoinRequest {
-		req := wire.JoinRequest{Room: l.Room, Invite: l.PublicKey(), Origin: r.n.id.origin, Name: r.n.id.nodeID, TimeMS: time.Now().UnixMilli()}
+		req := wire.JoinRequest{Room: l.Room, Invite: l.PublicKey(), Origin: r.n.origin(), Name: r.n.id.nodeID, TimeMS: time.Now().UnixMilli()}
 		copy(req.Proof[:], ed25519.Sign(l.Key(), joinProof(req, admitter)))
 		return req
 	})
@@ -348,6 +354,7 @@ func (r *room) arrive() {
 		r.log.Warn("could not clear the preview", "error", err)
 	}
 	r.n.emit(chat.Event{Type: chat.EventRoom, Room: r.meta.Name, RoomID: r.id.String(), State: string(chat.Joined)})
+	r.salvage()
 }
 
 // preview fetches the newest page, to be read while the rest comes. It is not

@@ -69,6 +69,9 @@ type Node struct {
 	disk     errgroup.Group // the committer, from Open on
 	stopDisk func()
 
+	instance atomic.Pointer[ordering.Instance] // of the directory
+	renewing sync.Mutex                        // held while another is drawn, or a room is made under it
+
 	rooms     atomic.Pointer[registry]
 	runRooms  chan *room // made or joined while running
 	refusals  [len(reasons)]atomic.Uint64
@@ -142,6 +145,7 @@ func (n *Node) load(ctx context.Context) error {
 	if n.id, err = loadIdentity(ctx, n.cfg.Dir, n.cfg.NodeID, n.store); err != nil {
 		return err
 	}
+	n.instance.Store(&n.id.origin.Instance)
 	name, err := n.store.Get(ctx, settingUsername)
 	if err != nil {
 		return err

@@ -238,8 +238,11 @@ func (h *handler) Message(d ordering.DeviceKey, id ordering.RoomID, m ordering.M
 			return
 		}
 		r.received(d, v)
-	case *ordering.Digest, *ordering.Have, *ordering.Standing, *ordering.Raft, *ordering.Bully, *ordering.Relay:
+	case *ordering.Digest, *ordering.Have, *ordering.Relay, ordering.Signal:
 		r.hint(func() {
+			if r.broken {
+				return
+			}
 			r.reconcile()
 			r.refused(r.core.Hear(time.Now(), d, m))
 		})

@@ -199,7 +199,7 @@ func (r *rig) list() []string {
 	r.t.Helper()
 	var l []string
 	for _, m := range r.lines() {
-		l = append(l, fmt.Sprintf("%s %s %s %s %s %s", m.Position, m.ID, m.Origin, m.Sender, m.ClientID, m.Text))
+		l = append(l, fmt.Sprintf("%s %s %s %s %s", m.ID, m.Origin, m.Sender, m.ClientID, m.Text))
 	}
 	return l
 }
@@ -283,6 +283,10 @@ func sameLists(total int, nodes ...*rig) {
 	}
 	for _, r := range nodes {
 		r.untilTotal(uint64(lines))
+	}
+	// What is final here and not yet there may stand elsewhere for a moment.
+	for _, r := range nodes[1:] {
+		r.until("the lists are equal", func() bool { return slices.Equal(r.list(), nodes[0].list()) }, nodes...)
 	}
 	want := nodes[0].list()
 	for _, r := range nodes {

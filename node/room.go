@@ -20,8 +20,9 @@ import (
 
 // Limits and waits of a room's owner.
 const (
-	inboxSize    = 1024        // things waiting for the room's goroutine
-	drainMost    = 256         // of these, taken before one commit
+	inboxSize    = 1024 // things waiting for the room's goroutine
+	drainMost    = 256  // of these, taken before one commit
+	probeBytes   = 1 << 20
 	probeEvery   = time.Second // between tries while the disk takes nothing
 	previewSize  = 50          // newest messages shown while history comes
 	fetchTimeout = 10 * time.Minute
@@ -44,6 +45,7 @@ type room struct {
 
 	// ---
 	ctx     context.Context // of run: ends what the room started
+	self    ordering.Origin // under which this device writes here
 	core    *core.Core
 	meta    storage.Room
 	grants  []keyGrant
@@ -55,6 +57,7 @@ type room struct {
 
 	broken   bool      // the disk took no writes; the core is not to be trusted
 	probeAt  time.Time // when to try the disk again
+	saves    bool      // what was set aside is being said again
 	rekeyAt  time.Time // when to write a new room key unless somebody else did
 	keysAt   time.Time // when to ask for missing keys again
 	wantKeys map[ordering.KeyID]*wanted
@@ -72,6 +75,7 @@ type roomView struct {
 	parked    int
 	refused   map[ordering.Reason]uint64 // by the graph, since the room was loaded
 	self      bool                       // this device may write
+	origin    ordering.Origin            // and under which it does
 	order     core.Order
 }
 
@@ -91,10 +95,18 @@ func newRoom(n *Node, meta storage.Room) *room {
 // load restores the core from disk. It is called before run, and again when a
 // write failed.
 func (r *room) load(ctx context.Context) error {
+	self, err := r.n.originIn(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	saved, err := r.saved(ctx)
+	if err != nil {
+		return err
+	}
 	c := core.New(core.Config{
-		Room: r.id, Self: r.n.id.origin, Key: r.n.id.key, Priority: int32(r.n.cfg.Priority), Seed: rand.Uint64(),
+		Room: r.id, Self: self, Key: r.n.id.key, Priority: int32(r.n.cfg.Priority), Seed: rand.Uint64(),
 		Waits: core.Waits{Stable: r.n.cfg.Stability, Hold: r.n.cfg.Hold},
-	})
+	}, saved)
 	var grants []keyGrant
 	var gone ordering.Key
 	for stored, err := range r.n.store.Restore(ctx, r.id) {
@@ -109,7 +121,7 @@ func (r *room) load(ctx context.Context) error {
 		case ordering.KindLeave, ordering.KindRemove:
 			gone = later(gone, e.Key())
 		case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
-			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 		}
 	}
 	keys, err := r.n.store.Keys(ctx, r.id)
@@ -124,16 +136,12 @@ func (r *room) load(ctx context.Context) error {
 			r.wantKey(g.id)
 		}
 	}
-	saved, err := r.saved(ctx)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	if err := c.Resume(now, saved); err != nil {
+	if err := c.Resume(now); err != nil {
 		return fmt.Errorf("node: resume the order of room %s: %w", r.id, err)
 	}
 	c.Health(now, r.n.diskState.Load() == nil, r.n.draining.Load())
-	r.core, r.grants, r.gone, r.census = c, grants, gone, -1
+	r.core, r.self, r.grants, r.gone, r.census = c, self, grants, gone, -1
 	clear(r.peers)
 	if r.owesKey() {
 		r.planRekey()
@@ -156,6 +164,9 @@ func (r *room) saved(ctx context.Context) (s core.Saved, err error) {
 	if s.Kept, err = store.Kept(ctx, r.id); err != nil {
 		return s, err
 	}
+	if s.Seal, err = store.Get(ctx, settingSeal+r.id.String()); err != nil {
+		return s, err
+	}
 	s.Seen, err = store.Seen(ctx, r.id)
 	return s, err
 }
@@ -166,6 +177,7 @@ func (r *room) run(ctx context.Context) error {
 	r.ctx = ctx
 	r.reopen()
 	r.reconcile()
+	r.salvage()
 	r.flush()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -331,6 +343,9 @@ func (r *room) flush() {
 		r.core.Advance(time.Now())
 		r.learn(ready.Persist, keys)
 		r.tell(ready.Events)
+		if r.broken {
+			return
+		}
 	}
 	r.pursueJoining(time.Now())
 	r.show()
@@ -341,8 +356,10 @@ func (r *room) send(ready core.Ready) {
 	for _, m := range ready.Send {
 		r.n.net.Send(m.To, r.id, m.Msg)
 	}
-	for _, run := range ready.Publish {
-		r.n.net.Publish(r.id, run)
+	if len(r.view.Load().order.Replicas) > 0 { // till then this may be an old copy, and its words a fork
+		for _, run := range ready.Publish {
+			r.n.net.Publish(r.id, run)
+		}
 	}
 	if ready.Fetch != nil {
 		r.fetch(*ready.Fetch)
@@ -374,7 +391,7 @@ func (r *room) tell(events []core.Event) {
 			r.log.Error("replicas differ in the final order; this one froze", "index", e.Index)
 			continue
 		case core.SetBack:
-			r.log.Error("this data directory is older than what other members remember of it; it falls silent")
+			r.goOnAnew()
 			continue
 		}
 		r.log.Info("order", "event", string(at.Type), "term", at.Term, "leader", at.Leader, "epoch", at.Epoch)
@@ -399,6 +416,9 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 	w := &storage.Write{Room: r.id, Finals: ready.Final, Mark: ready.Mark, Seen: ready.Seen}
 	if !ready.Control.Empty() {
 		w.Control = &ready.Control
+	}
+	if ready.Seal != nil {
+		w.Put = map[string][]byte{settingSeal + r.id.String(): ready.Seal}
 	}
 	if in := ready.Install; in != nil {
 		w.Install = &storage.Install{Saved: in.Saved, Mark: in.Mark, First: in.First, Order: in.Order, Hashes: in.Hashes, Emitted: in.Emitted}
@@ -481,7 +501,7 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
 				}
 			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
-				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 			}
 		}
 	}
@@ -520,7 +540,10 @@ func (r *room) breakDown(err error) {
 
 // mend tries the disk and, if it takes writes, goes on from what it holds.
 func (r *room) mend() bool {
-	err := r.n.store.Put(r.ctx, "probe", []byte(time.Now().Format(time.RFC3339)))
+	err := r.n.store.Put(r.ctx, "probe", make([]byte, probeBytes)) // as much as a large commit
+	if err == nil {
+		err = r.n.store.Put(r.ctx, "probe", nil)
+	}
 	if err == nil {
 		err = r.load(r.ctx)
 	}
@@ -539,7 +562,7 @@ func (r *room) mend() bool {
 func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
-	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), order: r.core.Order()}
+	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), origin: r.self, order: r.core.Order()}
 	if old != nil && r.census == g.MembersVersion() {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)

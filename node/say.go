@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -135,7 +136,7 @@ func (r *room) sayRun(says []*saying) int {
 				}
 				break
 			}
-			id := ordering.EntryID{Origin: r.n.id.origin, Seq: seq + uint64(n)}
+			id := ordering.EntryID{Origin: r.self, Seq: seq + uint64(n)}
 			d.Body = key.seal(s.plain, place(r.id, 0, id, s.kind))
 		}
 		drafts = append(drafts, d)
@@ -148,8 +149,12 @@ func (r *room) sayRun(says []*saying) int {
 	refs, err := r.core.Say(now, now, drafts...)
 	said := says[:n]
 	if err != nil {
+		err = fmt.Errorf("node: say: %w", err)
+		if errors.Is(err, core.ErrSetBack) {
+			err = chat.Errorf(chat.CodeBusy, "This data directory is an older copy: %s is about to be fetched anew.", r.meta.Name).WithHint("Send again in a moment.")
+		}
 		for _, s := range said {
-			s.reply(ordering.Ref{}, false, fmt.Errorf("node: say: %w", err))
+			s.reply(ordering.Ref{}, false, err)
 		}
 		return n
 	}

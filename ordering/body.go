@@ -58,6 +58,10 @@ type Revoke struct{ Key InviteKey }
 // Remove ends a device's membership.
 type Remove struct{ Device DeviceKey }
 
+// Switch asks for another order of the room, once it is final itself. Its author is
+// the creator.
+type Switch struct{ Mode Mode }
+
 // KeyID names a room key: the first bytes of its hash.
 type KeyID [KeyIDSize]byte
 
@@ -171,6 +175,23 @@ func DecodeRemove(b []byte) (r Remove, err error) {
 	d := openBody(b)
 	r.Device = d.key()
 	return r, d.end()
+}
+
+// Encode returns the body's bytes.
+func (s Switch) Encode() []byte {
+	e := body()
+	e.u8(uint8(s.Mode))
+	return e.b
+}
+
+// DecodeSwitch reads what Encode wrote.
+func DecodeSwitch(b []byte) (s Switch, err error) {
+	d := openBody(b)
+	s.Mode = Mode(d.u8())
+	if s.Mode != Lamport && s.Mode != Leader {
+		d.fail(errBody)
+	}
+	return s, d.end()
 }
 
 // Encode returns the body's bytes.

@@ -37,15 +37,16 @@ const (
 	KindJoined  Kind = 17 // Payload whose Name joined
 	KindLeft    Kind = 18 // Payload whose Name left
 	KindRenamed Kind = 19 // Payload: Name is the new name, Text the old
+	KindSwitch  Kind = 20 // Switch, in plain: from here on the room should have another order
 )
 
-// Sealed reports whether the body is encrypted with the room key and is a line
-// of the history.
+// Sealed reports whether the kind is a line of the history, whose body, but for
+// KindSwitch, is encrypted with the room key.
 func (k Kind) Sealed() bool { return k >= 16 }
 
 // Known reports whether this version understands the kind.
 func (k Kind) Known() bool {
-	return k >= KindGenesis && k <= KindNull || k >= KindMessage && k <= KindRenamed
+	return k >= KindGenesis && k <= KindNull || k >= KindMessage && k <= KindSwitch
 }
 
 // Stamp is the client's signature on what it handed to a node (PROTOCOL.md 1,
@@ -215,6 +216,17 @@ func hashOf(domain string, b []byte) (h Hash) {
 	w.Write(b)
 	w.Sum(h[:0])
 	return h
+}
+
+// Bare returns the entry without its bytes and, where nothing of the order rests
+// on it, without its body: what a replica keeps in memory of what waits.
+func (e *Entry) Bare() *Entry {
+	bare := *e
+	bare.raw = nil
+	if e.Kind.Sealed() && e.Kind != KindSwitch || e.Kind == KindKey {
+		bare.Body = nil
+	}
+	return &bare
 }
 
 // Equal reports whether two entries are the same bytes.

@@ -13,7 +13,8 @@ const (
 )
 
 // Signal is what two replicas of a room say about the order of what they hold:
-// exactly one of *Raft, *Bully and *Standing. A signal that is lost is said
+// exactly one of *Raft, *Bully, *Standing, *Ack, *SealAsk, *SealOK, *CutWant and
+// *CutHave. A signal that is lost is said
 // again or made up for.
 type Signal interface {
 	Message
@@ -26,6 +27,11 @@ const (
 	signalRaft     signalKind = 1
 	signalBully    signalKind = 2
 	signalStanding signalKind = 3
+	signalAck      signalKind = 4
+	signalSeal     signalKind = 5
+	signalSealOK   signalKind = 6
+	signalCutWant  signalKind = 7
+	signalCutHave  signalKind = 8
 )
 
 // Raft carries a message of the control log's consensus, which package control
@@ -86,8 +92,60 @@ type Standing struct {
 type Seen struct {
 	Origin Origin
 	Seq    uint64 // of its chain
+	Hash   Hash   // of the entry at Seq
 	Term   uint64 // of its control log
 	Match  uint64 // control entries it said to hold
+}
+
+// Tip is the end of a chain: a seq and what the entry's hash begins with. Seq 0 is
+// an empty chain.
+type Tip struct {
+	Seq  uint64
+	Hash [8]byte
+}
+
+// TipOf returns the tip of a chain that ends with an entry.
+func TipOf(seq uint64, h Hash) Tip {
+	t := Tip{Seq: seq}
+	copy(t.Hash[:], h[:])
+	return t
+}
+
+// Ack says what a member of a Lamport epoch's view has on its disk (PROTOCOL.md
+// L3, L4): the chains of the view's members, in the view's order, and the highest
+// ts of all it holds. Every later entry of the sender has a higher ts.
+type Ack struct {
+	Epoch  uint64
+	Clock  uint64
+	Have   []Tip // at most MaxView
+	Sealed bool  // what it says of this epoch changes no more
+	Ask    bool  // the receiver's is wanted
+}
+
+// SealAsk asks members to say no more in an epoch than they have said or hold now
+// (L9), and SealOK says that the sender did: Have is what it holds of the
+// chains of the epoch's view.
+type SealAsk struct {
+	Epoch, Term uint64
+}
+
+// SealOK answers a SealAsk.
+type SealOK struct {
+	Epoch, Term uint64
+	Have        []Tip
+}
+
+// CutWant asks who holds durably all that an epoch is to be cut at, and CutHave
+// says so.
+type CutWant struct {
+	Epoch, Term uint64
+	Cut         []Tip
+}
+
+// CutHave answers a CutWant with what the sender holds.
+type CutHave struct {
+	Epoch, Term uint64
+	Have        []Tip
 }
 
 // Relay is a signal passed on for a member that the receiver may not reach
@@ -106,10 +164,20 @@ func (*Raft) message()     {}
 func (*Bully) message()    {}
 func (*Standing) message() {}
 func (*Relay) message()    {}
+func (*Ack) message()      {}
+func (*SealAsk) message()  {}
+func (*SealOK) message()   {}
+func (*CutWant) message()  {}
+func (*CutHave) message()  {}
 
 func (*Raft) signal() signalKind     { return signalRaft }
 func (*Bully) signal() signalKind    { return signalBully }
 func (*Standing) signal() signalKind { return signalStanding }
+func (*Ack) signal() signalKind      { return signalAck }
+func (*SealAsk) signal() signalKind  { return signalSeal }
+func (*SealOK) signal() signalKind   { return signalSealOK }
+func (*CutWant) signal() signalKind  { return signalCutWant }
+func (*CutHave) signal() signalKind  { return signalCutHave }
 
 // EncodeSignal returns the signal's only encoding.
 func EncodeSignal(s Signal) []byte {
@@ -139,10 +207,54 @@ func EncodeSignal(s Signal) []byte {
 		e.flag(s.Ask)
 		e.origin(s.Seen.Origin)
 		e.u64(s.Seen.Seq)
+		e.raw(s.Seen.Hash[:])
 		e.u64(s.Seen.Term)
 		e.u64(s.Seen.Match)
+	case *Ack:
+		e.u64(s.Epoch)
+		e.u64(s.Clock)
+		e.tips(s.Have)
+		e.flag(s.Sealed)
+		e.flag(s.Ask)
+	case *SealAsk:
+		e.u64(s.Epoch)
+		e.u64(s.Term)
+	case *SealOK:
+		e.u64(s.Epoch)
+		e.u64(s.Term)
+		e.tips(s.Have)
+	case *CutWant:
+		e.u64(s.Epoch)
+		e.u64(s.Term)
+		e.tips(s.Cut)
+	case *CutHave:
+		e.u64(s.Epoch)
+		e.u64(s.Term)
+		e.tips(s.Have)
 	}
 	return e.b
+}
+
+func (e *encoder) tips(tips []Tip) {
+	e.u8(uint8(len(tips)))
+	for _, t := range tips {
+		e.u64(t.Seq)
+		e.raw(t.Hash[:])
+	}
+}
+
+func (d *decoder) tips() []Tip {
+	n := int(d.u8())
+	if n == 0 || n > MaxView {
+		d.fail(errSignal)
+		return nil
+	}
+	tips := make([]Tip, n)
+	for i := range tips {
+		tips[i].Seq = d.u64()
+		copy(tips[i].Hash[:], d.raw(len(tips[i].Hash)))
+	}
+	return tips
 }
 
 var errSignal = errors.New("ordering: not a signal")
@@ -175,8 +287,18 @@ func DecodeSignal(b []byte) (Signal, error) {
 		m.Clock = d.u64()
 		m.Diverged = d.flag()
 		m.Ask = d.flag()
-		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Term: d.u64(), Match: d.u64()}
+		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Hash: d.hash(), Term: d.u64(), Match: d.u64()}
 		s = m
+	case signalAck:
+		s = &Ack{Epoch: d.u64(), Clock: d.u64(), Have: d.tips(), Sealed: d.flag(), Ask: d.flag()}
+	case signalSeal:
+		s = &SealAsk{Epoch: d.u64(), Term: d.u64()}
+	case signalSealOK:
+		s = &SealOK{Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
+	case signalCutWant:
+		s = &CutWant{Epoch: d.u64(), Term: d.u64(), Cut: d.tips()}
+	case signalCutHave:
+		s = &CutHave{Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
 	default:
 		d.fail(errSignal)
 	}

@@ -71,7 +71,8 @@ func (o *outbox) put(f *wire.Room) (gone dropped) {
 			f = &wire.Room{Room: f.Room, Msg: &ordering.Have{Vector: m.Vector, Answer: true}}
 		}
 		o.replace(key, f)
-	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay:
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay,
+		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 		o.signals.PushBack(f)
 		o.carried += carries(f)
 		for o.signals.Len() > maxQueuedSignals || o.carried > maxQueuedSignalBytes {
@@ -91,7 +92,8 @@ func carries(f *wire.Room) int {
 		return len(m.Data)
 	case *ordering.Relay:
 		return len(m.Data)
-	case *ordering.Bully, *ordering.Standing, *ordering.Push, *ordering.Digest, *ordering.Have:
+	case *ordering.Bully, *ordering.Standing, *ordering.Push, *ordering.Digest, *ordering.Have,
+		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 	}
 	return 0
 }
@@ -101,9 +103,10 @@ func carries(f *wire.Room) int {
 func (o *outbox) leastMissed() *list.Element {
 	for e := o.signals.Front(); e != nil; e = e.Next() {
 		switch e.Value.(*wire.Room).Msg.(type) {
-		case *ordering.Raft, *ordering.Standing:
+		case *ordering.Raft, *ordering.Standing, *ordering.Ack:
 			return e
-		case *ordering.Bully, *ordering.Relay, *ordering.Push, *ordering.Digest, *ordering.Have:
+		case *ordering.Bully, *ordering.Relay, *ordering.Push, *ordering.Digest, *ordering.Have,
+			*ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 		}
 	}
 	return o.signals.Front()
@@ -181,7 +184,7 @@ func (o *outbox) take() wire.Frame {
 	case *ordering.Have:
 		o.queue.Remove(e)
 		delete(o.control, controlKey{f.Room, false})
-	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay: // never in queue
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay, *ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave: // never in queue
 	}
 	return f
 }

@@ -233,7 +233,8 @@ func traffic(f *wire.Room) bool {
 	switch f.Msg.(type) {
 	case *ordering.Digest, *ordering.Standing:
 		return false
-	case *ordering.Push, *ordering.Have, *ordering.Raft, *ordering.Bully, *ordering.Relay:
+	case *ordering.Push, *ordering.Have, *ordering.Raft, *ordering.Bully, *ordering.Relay,
+		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 		return true
 	}
 	return false

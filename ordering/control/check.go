@@ -43,8 +43,11 @@ func (l *Log) step(from ordering.DeviceKey, data []byte) ordering.Reason {
 	if err != nil {
 		return ordering.Malformed
 	}
-	if m.GetFrom() == l.self || m.GetTo() != l.self && !(m.fed && m.GetTo() == 0) {
+	if m.GetFrom() == l.self {
 		return ordering.Malformed
+	}
+	if m.GetTo() != l.self && !(m.fed && m.GetTo() == 0) {
+		return "" // for another instance of this device
 	}
 	st := l.node.BasicStatus()
 	if m.GetTerm() == 0 || m.GetTerm() > st.GetTerm()+maxTermStep {
@@ -127,8 +130,8 @@ func (l *Log) raftStep(m *raftpb.Message) {
 // stepApp takes records.
 func (l *Log) stepApp(m *message, st raft.BasicStatus) ordering.Reason {
 	if m.fed {
-		if st.RaftState != raft.StateFollower {
-			return "" // we lead, or are about to: nobody else knows more
+		if st.RaftState == raft.StateLeader {
+			return "" // nobody else knows more
 		}
 		if m.GetCommit() < m.GetIndex()+uint64(len(m.GetEntries())) {
 			return ordering.Malformed // only what is committed is fed
@@ -217,6 +220,16 @@ func (l *Log) trim(m *message, commit uint64) {
 	m.Index, m.LogTerm = new(commit), new(term)
 }
 
+// answerSnap tells a leader that what it sent a snapshot of is here.
+func (l *Log) answerSnap(m *message) {
+	if !m.fed {
+		l.raftStep(&raftpb.Message{
+			Type: raftpb.MsgApp.Enum(), From: m.From, To: m.To, Term: m.Term,
+			Index: &m.snap.Index, LogTerm: &m.snap.Term, Commit: &m.snap.Index,
+		})
+	}
+}
+
 // stepSnap keeps a snapshot until the owner can install it (P8): raft never sees
 // one.
 func (l *Log) stepSnap(m *message, st raft.BasicStatus) ordering.Reason {
@@ -229,13 +242,16 @@ func (l *Log) stepSnap(m *message, st raft.BasicStatus) ordering.Reason {
 			l.diverged = true
 			return ordering.Fork
 		}
+		l.answerSnap(m)
 		return ""
 	}
-	if l.held != nil && l.held.Index >= s.Index {
+	if l.held != nil && l.held.Index >= s.Index && !(l.heldFed && !m.fed) {
 		return ""
 	}
+	l.heldFed = m.fed
 	if t, ok := l.tail.termOf(l.store, s.Index); ok && t == s.Term {
-		return "" // all of it is in our records: the leader's next word commits them
+		l.answerSnap(m) // all of it is in our records
+		return ""
 	}
 	l.held = s
 	if l.cfg.Mutant == mutant.InstallAtOnce {

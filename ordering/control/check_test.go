@@ -66,7 +66,7 @@ func TestStepRefuses(t *testing.T) {
 		{"another version", leader, append([]byte{2}, whole[1:]...), ordering.Malformed},
 		{"another kind", leader, append([]byte{1, 99}, whole[2:]...), ordering.Malformed},
 		{"over the limit", leader, make([]byte, ordering.MaxRaft+1), ordering.Oversize},
-		{"to somebody else", leader, spoken(leader, me+1, heartbeat(term, 1), false), ordering.Malformed},
+		{"to another instance", leader, spoken(leader, me+1, heartbeat(term, 1), false), ""},
 		{"from ourselves", l.cfg.Self, spoken(l.cfg.Self, me, heartbeat(term, 1), false), ordering.Malformed},
 		{"term zero", leader, spoken(leader, me, heartbeat(0, 1), false), ordering.Malformed},
 		{"term out of reach", leader, spoken(leader, me, heartbeat(term+maxTermStep+1, 1), false), ordering.Malformed},

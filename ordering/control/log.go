@@ -63,6 +63,7 @@ type Log struct {
 	taken    *raft.Ready // handed out and not advanced
 	pending  Save        // of Compact, for the next Ready
 	held     *Snapshot
+	heldFed  bool // by one that need not lead
 	backlog  []Committed
 	shown    map[ordering.Origin]shown // of who has or had a seat in this life
 	diverged bool

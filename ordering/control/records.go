@@ -70,6 +70,24 @@ func (d Save) Empty() bool {
 	return d.Hard == nil && d.Snapshot == nil && d.CompactTo == 0 && len(d.Append) == 0 && d.RaftApplied == 0 && d.Conf == nil
 }
 
+// Then returns a delta that does what d and then e do. What e appends follows
+// everything that d keeps.
+func (d Save) Then(e Save) Save {
+	if e.Hard != nil {
+		d.Hard = e.Hard
+	}
+	if e.Snapshot != nil {
+		d.Snapshot = e.Snapshot
+	}
+	if e.Conf != nil {
+		d.Conf = e.Conf
+	}
+	d.CompactTo = max(d.CompactTo, e.CompactTo)
+	d.RaftApplied = max(d.RaftApplied, e.RaftApplied)
+	d.Append = append(slices.Clip(d.Append), e.Append...)
+	return d
+}
+
 // Apply does to s what a disk does with d. LinApplied is left alone: it is
 // stored with the linearizer's mark.
 func (s *Saved) Apply(d Save) {

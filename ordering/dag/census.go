@@ -75,7 +75,7 @@ func changesRights(k ordering.Kind) bool {
 	switch k {
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindRemove:
 		return true
-	case ordering.KindKey, ordering.KindNull, ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+	case ordering.KindKey, ordering.KindNull, ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 	}
 	return false
 }
@@ -96,6 +96,9 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 	if !ok {
 		return ordering.Malformed
 	}
+	if e.Kind == ordering.KindSwitch && author != c.creator.Device {
+		return ordering.NotAllowed
+	}
 	if !changesRights(e.Kind) {
 		return ""
 	}
@@ -115,7 +118,7 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 		}
 		allowed = c.find(seen, f.invite.Key) == nil
 	case ordering.KindGenesis, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 	}
 	if !allowed {
 		return ordering.NotAllowed
@@ -153,6 +156,8 @@ func (c *census) read(seen *facts, e *ordering.Entry) (fact, bool) {
 		if len(e.Body) > 0 {
 			return f, false
 		}
+	case ordering.KindSwitch:
+		_, err = ordering.DecodeSwitch(e.Body)
 	case ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 	}
 	return f, err == nil

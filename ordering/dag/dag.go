@@ -111,7 +111,7 @@ func (g *Graph) Holds(id ordering.EntryID) bool { return !g.lacks(id) }
 
 // HashOf returns the hash of an entry held.
 func (g *Graph) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
-	if g.lacks(id) {
+	if id.Seq == 0 || g.lacks(id) {
 		return ordering.Hash{}, false
 	}
 	return g.chains[id.Origin][id.Seq-1].hash, true

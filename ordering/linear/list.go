@@ -82,6 +82,7 @@ type List struct {
 	applied  uint64 // index of the newest record seen
 	lastTerm uint64 // of the newest batch since the start; nobody but a mutant looks
 	epoch    Epoch
+	wish     ordering.Mode // the order that people asked for last; 0: none
 
 	index   uint64        // of the newest Shown
 	order   ordering.Hash // order hash there
@@ -202,6 +203,34 @@ func (l *List) reopen(c *ordering.Epoch) bool {
 	return true
 }
 
+// Wish returns the order that people asked for, as far as it is final, if it is
+// not the one of the open epoch; else 0.
+func (l *List) Wish() ordering.Mode {
+	if l.wish == l.epoch.Mode {
+		return 0
+	}
+	return l.wish
+}
+
+// Finalize emits entries of the open Lamport epoch, each after all it depends on
+// (L6, L7). What is emitted already is passed over, and so is the losing branch of
+// a fork.
+func (l *List) Finalize(entries []*ordering.Entry) []Final {
+	if l.frozen || l.epoch.Mode != ordering.Lamport {
+		return nil
+	}
+	finals := make([]Final, 0, len(entries))
+	for _, e := range entries {
+		if to := l.chain(e.Origin); l.stand(e, to, false) == next {
+			finals = append(finals, l.out(e, to, Final{Epoch: l.epoch.N}))
+		}
+		if l.frozen {
+			break
+		}
+	}
+	return finals
+}
+
 // check compares a checkpoint, now or once the list is there.
 func (l *List) check(c *ordering.Checkpoint) {
 	if c.Index <= l.index {
@@ -308,6 +337,9 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 	}
 
 	void := l.rights.void(e.Origin.Device) && l.cfg.Mutant != mutant.KeepRemoved
+	if s, err := ordering.DecodeSwitch(e.Body); e.Kind == ordering.KindSwitch && err == nil && !void && e.Origin.Device == l.rights.creator {
+		l.wish = s.Mode
+	}
 	if !void || l.cfg.Mutant == mutant.VoidActs {
 		l.rights.act(e)
 	}

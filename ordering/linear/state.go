@@ -71,6 +71,7 @@ func (l *List) Mark() []byte {
 	e.u64(l.applied)
 	e.u64(l.epoch.N)
 	e.u8(uint8(l.epoch.Mode))
+	e.u8(uint8(l.wish))
 	e.u16(len(l.epoch.View))
 	for _, o := range l.epoch.View {
 		e.origin(o)
@@ -123,6 +124,8 @@ func readMark(d *decoder) *List {
 	l.epoch.N = d.u64()
 	l.epoch.Mode = ordering.Mode(d.u8())
 	d.check(l.epoch.Mode == ordering.Lamport || l.epoch.Mode == ordering.Leader)
+	l.wish = ordering.Mode(d.u8())
+	d.check(l.wish <= ordering.Leader)
 	l.epoch.View = make([]ordering.Origin, d.count(1, ordering.MaxView))
 	for i := range l.epoch.View {
 		l.epoch.View[i] = d.origin()

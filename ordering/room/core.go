@@ -68,7 +68,7 @@ func (w Waits) withDefaults() Waits {
 	w.Stable = cmp.Or(w.Stable, 10*time.Second)
 	w.Hold = cmp.Or(w.Hold, 10*time.Second)
 	w.Evict = cmp.Or(w.Evict, time.Second)
-	w.Readmit = cmp.Or(w.Readmit, 5*time.Second)
+	w.Readmit = min(cmp.Or(w.Readmit, 5*time.Second), w.Stable)
 	w.Replace = cmp.Or(w.Replace, 10*time.Minute)
 	return w
 }
@@ -105,8 +105,11 @@ type Core struct {
 	genesis *ordering.Genesis
 	saved   Saved // until order begins
 
-	restored []restored // the runs on disk, until order begins
-	setBack  bool       // peers remember more of us than we do: we fall silent
+	final    ordering.Vector   // as on disk, until order begins
+	restored []restored        // the runs on disk, until order begins
+	tail     []*ordering.Entry // the entries on disk that are not final, until order begins
+	standAt  time.Time         // when a standing is due, as of the last Ready
+	setBack  bool              // peers remember more of us than we do: we fall silent
 	relays   relays
 }
 
@@ -160,6 +163,7 @@ type Ready struct {
 	Final   []linear.Final // of entries stored before or now, in this order
 	Control control.Save
 	Mark    []byte          // the final list's small state, replaced whole; nil: unchanged
+	Seal    []byte          // what this replica sealed last; nil: unchanged
 	Seen    []ordering.Seen // what peers showed of themselves
 	Install *Install        // then the owner makes a new Core from its disk
 
@@ -173,7 +177,7 @@ type Ready struct {
 
 // Durable reports whether there is something to commit.
 func (r Ready) Durable() bool {
-	return len(r.Persist) > 0 || len(r.Final) > 0 || !r.Control.Empty() || r.Mark != nil || len(r.Seen) > 0 || r.Install != nil
+	return len(r.Persist) > 0 || len(r.Final) > 0 || !r.Control.Empty() || r.Mark != nil || r.Seal != nil || len(r.Seen) > 0 || r.Install != nil
 }
 
 // Empty reports whether there is nothing to do.
@@ -181,12 +185,12 @@ func (r Ready) Empty() bool {
 	return !r.Durable() && len(r.Send) == 0 && len(r.Publish) == 0 && r.Fetch == nil && r.FetchFinals == nil && r.Load == nil && len(r.Events) == 0
 }
 
-// New returns the core of a room whose graph is empty: go on with Restore and
-// Resume, then Receive of the genesis if nothing was restored.
-func New(cfg Config) *Core {
+// New returns the core of a room whose graph is empty: go on with Restore of every
+// entry on disk and Resume, then Receive of the genesis if nothing was restored.
+func New(cfg Config, saved Saved) *Core {
 	cfg.Waits, cfg.Keep = cfg.Waits.withDefaults(), cfg.Keep.withDefaults()
 	return &Core{
-		cfg: cfg, graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer),
+		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer),
 		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(),
 	}
 }
@@ -206,9 +210,21 @@ func (c *Core) Graph() *dag.Graph { return c.graph }
 func (c *Core) Restore(e *ordering.Entry, run int) {
 	c.graph.Restore(e)
 	c.learnGenesis(e)
-	if run > 0 {
+	if e.Seq > c.final[e.Origin] {
+		c.tail = append(c.tail, e.Bare())
+	}
+	if run > 0 && e.Seq > c.final[e.Origin] {
 		c.restored = append(c.restored, restored{e.ID(), e.Seq - uint64(run) + 1})
 	}
+}
+
+// finalBefore is how far each chain was final on disk.
+func finalBefore(s Saved) ordering.Vector {
+	v := make(ordering.Vector, len(s.Emitted))
+	for _, e := range s.Emitted {
+		v[e.Origin] = e.Seq
+	}
+	return v
 }
 
 // restored is a run on disk.
@@ -335,6 +351,9 @@ func (c *Core) took(accepted []dag.Accepted, live bool) {
 		}
 		if c.order != nil {
 			c.order.queue.Add(a.Run.Run(), c.now)
+			for _, e := range a.Entries() {
+				c.order.held.Add(e, c.now)
+			}
 		}
 	}
 }
@@ -437,6 +456,7 @@ func (c *Core) Observe(now time.Time, d ordering.DeviceKey, v Vital) {
 	switch {
 	case v.Suspected && !p.vital.Suspected:
 		p.down = now
+		c.unheard(d)
 	case !v.Suspected && p.vital.Suspected:
 		p.since, p.down = now, time.Time{}
 	}
@@ -477,8 +497,8 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) err
 			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
 		}
 		c.lack(now)
-	case *ordering.Raft, *ordering.Bully, *ordering.Standing:
-		return c.heed(d, m.(ordering.Signal), true)
+	case ordering.Signal:
+		return c.heed(d, m, true)
 	case *ordering.Relay:
 		return c.relay(d, m)
 	case *ordering.Push: // not verified: a mistake of the owner
@@ -602,7 +622,7 @@ func (c *Core) Deadline() time.Time {
 	if c.fetch.wants && !c.fetch.busy {
 		sooner(c.fetch.due)
 	}
-	for _, t := range []time.Time{c.standingsDue(), c.orderDue()} {
+	for _, t := range []time.Time{c.standAt, c.orderDue()} {
 		if !t.IsZero() {
 			sooner(t)
 		}
@@ -617,6 +637,9 @@ func (c *Core) Ready() Ready {
 	}
 	c.pump()
 	c.tickStandings()
+	if c.order != nil {
+		c.order.durable = c.order.held.Pending()
+	}
 	r := c.ready
 	c.rememberAll(&r)
 	c.ready = Ready{}

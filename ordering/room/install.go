@@ -31,7 +31,11 @@ type install struct {
 	from    ordering.DeviceKey
 	busy    bool
 	snap    control.Snapshot // for which the ids are
+	state   linear.State
+	base    uint64 // index after which order begins
 	order   []ordering.EntryID
+	got     bool
+	failed  ordering.DeviceKey // brought nothing last
 	retryAt time.Time
 	done    bool
 }
@@ -42,77 +46,90 @@ type install struct {
 func (c *Core) tryInstall() {
 	o := c.order
 	held := o.log.Held()
-	if held == nil || o.install.done {
-		return
-	}
-	state, err := linear.ParseState(held.State)
-	if err != nil {
-		return // whoever makes such a snapshot leads nobody
-	}
-	if !c.graph.Have().Covers(state.Vector()) {
-		c.lack(c.now)
-		return
-	}
 	in := &o.install
-	if in.snap.Index != held.Index {
-		*in = install{snap: *held, busy: in.busy, from: in.from}
-	}
-	if uint64(len(in.order)) == state.Index-o.list.Index() {
-		c.finishInstall(held, state)
+	if held == nil || in.done {
 		return
 	}
-	if in.busy || c.now.Before(in.retryAt) {
-		return
+	if in.snap.Index != held.Index || in.snap.Term != held.Term || in.base != o.list.Index() {
+		state, err := linear.ParseState(held.State)
+		*in = install{snap: *held, state: state, base: o.list.Index(), busy: in.busy, from: in.from}
+		if err != nil || state.Index < in.base {
+			in.done = true // whoever makes such a snapshot leads nobody
+			return
+		}
 	}
+	switch {
+	case c.now.Before(in.retryAt):
+	case !c.graph.Have().Covers(in.state.Vector()):
+		in.retryAt = c.now.Add(FetchRetry)
+		c.lack(c.now)
+	case uint64(len(in.order)) == in.state.Index-in.base:
+		c.finishInstall()
+	case !in.busy:
+		c.fetchOrder()
+	}
+}
+
+// fetchOrder asks a peer for the ids that are lacking, another one than failed
+// last if there is one.
+func (c *Core) fetchOrder() {
+	in := &c.order.install
+	var from ordering.DeviceKey
+	found := false
 	for _, d := range c.Connected() {
 		k := c.known[c.instance(d)]
-		if k == nil || k.standing == nil || k.standing.FinalIndex < state.Index || k.standing.Diverged {
+		if k == nil || k.standing == nil || k.standing.FinalIndex < in.state.Index || k.standing.Diverged {
 			continue
 		}
-		in.from, in.busy = d, true
-		c.ready.FetchFinals = &FetchFinals{From: d, After: o.list.Index() + uint64(len(in.order))}
+		if !found || from == in.failed {
+			from, found = d, true
+		}
+	}
+	if !found {
+		in.retryAt = c.now.Add(FetchRetry)
 		return
 	}
-	in.retryAt = c.now.Add(FetchRetry)
+	in.from, in.busy, in.got = from, true, false
+	c.ready.FetchFinals = &FetchFinals{From: from, After: in.base + uint64(len(in.order))}
 }
 
 // FinalsPulled takes ids of the final list that a peer sent; first is the index
 // of the first.
 func (c *Core) FinalsPulled(now time.Time, from ordering.DeviceKey, first uint64, ids []ordering.EntryID) {
 	c.now = now
-	o := c.order
-	if o == nil || !o.install.busy || o.install.from != from {
+	if c.order == nil {
 		return
 	}
-	held := o.log.Held()
-	if held == nil || first != o.list.Index()+uint64(len(o.install.order))+1 {
+	in := &c.order.install
+	have, want := in.base+uint64(len(in.order)), in.state.Index
+	if !in.busy || in.from != from || first != have+1 || have >= want {
 		return
 	}
-	state, err := linear.ParseState(held.State)
-	if err != nil {
-		return
-	}
-	room := state.Index - o.list.Index() - uint64(len(o.install.order))
-	o.install.order = append(o.install.order, ids[:min(uint64(len(ids)), room)]...)
+	in.order = append(in.order, ids[:min(uint64(len(ids)), want-have)]...)
+	in.got = true
 }
 
 // FinalsEnded says that the fetch of final ids from a peer ended.
 func (c *Core) FinalsEnded(now time.Time, from ordering.DeviceKey, err error) {
 	c.now = now
-	o := c.order
-	if o == nil || !o.install.busy || o.install.from != from {
+	if c.order == nil {
 		return
 	}
-	o.install.busy = false
-	if err != nil {
-		o.install.retryAt = now.Add(FetchRetry)
+	in := &c.order.install
+	if !in.busy || in.from != from {
+		return
+	}
+	in.busy = false
+	if err != nil || !in.got {
+		in.retryAt, in.failed = now.Add(FetchRetry), from
 	}
 }
 
 // finishInstall checks the fetched list and puts it into the Ready.
-func (c *Core) finishInstall(held *control.Snapshot, state linear.State) {
+func (c *Core) finishInstall() {
 	o := c.order
 	in := &o.install
+	state := in.state
 	hash := o.list.OrderHash()
 	hashes := make([]ordering.Hash, 0, len(in.order))
 	for _, id := range in.order {
@@ -124,11 +141,11 @@ func (c *Core) finishInstall(held *control.Snapshot, state linear.State) {
 		hashes = append(hashes, hash)
 	}
 	if len(hashes) != len(in.order) || hash != state.OrderHash {
-		in.order, in.retryAt = nil, c.now.Add(FetchRetry) // somebody sent another list
+		in.order, in.retryAt, in.failed = nil, c.now.Add(FetchRetry), in.from // it sent another list
 		return
 	}
 	c.ready.Install = &Install{
-		Saved: o.log.Installed(*held), Mark: state.Mark, First: o.list.Index() + 1,
+		Saved: o.log.Installed(in.snap), Mark: state.Mark, First: in.base + 1,
 		Order: in.order, Hashes: hashes, Emitted: state.Vector(),
 	}
 	in.done = true

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -13,13 +14,15 @@ import (
 
 // Waits of a leader and of those who look for one.
 const (
-	tick       = 100 * time.Millisecond // of the log, at a leader alone
-	quietAfter = 30 * time.Second       // nothing pending so long, a leader ticks no more
-	plainAfter = time.Second            // after a member was seen, its seat or view is looked at again
-	feedRetry  = 2 * time.Second        // until what a member was fed counts as lost
-	maxActs    = 4                      // looks of the election at one change
-	feedAhead  = 1024                   // records fed to a member before it says where it is
-	jointWait  = time.Second            // P13: then an empty record ends a joint configuration
+	tick         = 100 * time.Millisecond // of the log, at a leader alone
+	quietAfter   = 30 * time.Second       // nothing pending so long, a leader ticks no more
+	plainAfter   = time.Second            // after a member was seen, its seat or view is looked at again
+	feedRetry    = 2 * time.Second        // until what a member was fed counts as lost
+	soon         = 64                     // records behind which a voter may take over
+	maxActs      = 4                      // looks of the election at one change
+	feedAhead    = 1024                   // records fed to a member before it says where it is
+	snapshotWait = 5 * time.Second        // P13: for a snapshot to be acknowledged
+	jointWait    = time.Second            // P13: then an empty record ends a joint configuration
 )
 
 // lead is what a leader, and who may become one, keeps in mind.
@@ -37,6 +40,7 @@ type lead struct {
 	afarAt  time.Time
 	alarmed bool // people were told of a divergence
 	flaps   map[ordering.Origin]flap
+	snaps   map[ordering.Origin]time.Time // since when a snapshot is on its way
 }
 
 // flap counts how often a member fell out of the view (L10).
@@ -46,7 +50,7 @@ type flap struct {
 }
 
 func newLead(now time.Time) lead {
-	return lead{tickAt: now, busyAt: now, planAt: now, flaps: make(map[ordering.Origin]flap)}
+	return lead{tickAt: now, busyAt: now, planAt: now, flaps: make(map[ordering.Origin]flap), snaps: make(map[ordering.Origin]time.Time)}
 }
 
 // stir says that something changed on which elections, seats or the view may
@@ -70,10 +74,22 @@ func (c *Core) Woke(now time.Time) {
 
 // lost says that a connected member is gone.
 func (c *Core) lost(d ordering.DeviceKey) {
+	if k := c.known[c.instance(d)]; k != nil {
+		k.at = c.now // up to now it was up
+	}
+	c.unheard(d)
 	if o := c.order; o != nil && o.status.Role == control.Leader {
 		if at := c.instance(d); at != (ordering.Origin{}) {
 			o.log.Unreachable(at)
 		}
+	}
+}
+
+// unheard forgets when a replica was last heard: the detector found that it is
+// gone, and only what comes from now on is a sign of life.
+func (c *Core) unheard(d ordering.DeviceKey) {
+	if o := c.order; o != nil {
+		delete(o.heard, c.instance(d))
 	}
 }
 
@@ -86,6 +102,9 @@ func (c *Core) scene() election.Scene {
 		Leader: o.status.Leader, LeaderHeard: o.heard[o.status.Leader], Leading: o.status.Leading,
 		Busy:     o.status.ConfPending || len(o.status.Conf.Outgoing) > 0 || o.lead.epochAt > 0 || o.status.Transferring != ordering.Origin{},
 		Draining: c.health.Draining || !c.health.DiskOK,
+	}
+	if _, frozen := o.list.Diverged(); frozen {
+		s.Draining = true
 	}
 	voters := c.voters()
 	for _, v := range voters {
@@ -142,12 +161,12 @@ func (c *Core) voter(v ordering.Origin, voters []ordering.Origin) election.Voter
 			heard++
 		}
 	}
-	x.Heard = p.met && !p.vital.Suspected
+	x.Heard = p.met && !p.vital.Suspected && p.vital.DiskOK // who cannot write does nothing
 	x.Eligible = p.vital.DiskOK && !p.vital.Draining && 2*heard > len(voters)
 	x.RTT = p.vital.RTT
 	for _, g := range o.status.Progress {
 		if g.Origin == v {
-			x.CaughtUp = g.Active && g.Match >= o.status.LastIndex
+			x.CaughtUp = g.Active && g.Match+soon >= o.status.LastIndex // raft waits for the rest before it hands over
 			x.LastTerm, x.LastIndex = o.status.LastTerm, max(x.LastIndex, g.Match)
 		}
 	}
@@ -219,7 +238,7 @@ func (c *Core) heedBully(d ordering.DeviceKey, m *ordering.Bully) error {
 	if o == nil || from == (ordering.Origin{}) {
 		return nil
 	}
-	if k := c.known[from]; k.standing != nil && m.Kind != ordering.Coordinator {
+	if k := c.known[from]; k != nil && k.standing != nil && m.Kind != ordering.Coordinator {
 		s := *k.standing
 		s.Term, s.LastTerm, s.LastIndex = m.Term, m.LastTerm, m.LastIndex
 		k.standing = &s
@@ -256,6 +275,7 @@ func (c *Core) propose() {
 		return
 	}
 	c.plan()
+	c.changeView()
 	if o.lead.epochAt > 0 || o.list.Epoch().Mode != ordering.Leader {
 		return // P2: nothing after an Epoch until it is applied
 	}
@@ -318,12 +338,12 @@ func (c *Core) plan() {
 		return
 	}
 	o.lead.planAt = time.Time{}
-	if o.status.ConfPending || o.lead.epochAt > 0 {
-		return // its end stirs us again
-	}
 	if len(o.status.Conf.Outgoing) > 0 {
 		c.endJoint()
 		return
+	}
+	if o.status.ConfPending || o.lead.epochAt > 0 {
+		return // its end stirs us again
 	}
 	o.lead.joint = time.Time{}
 	if c.planView() {
@@ -372,7 +392,7 @@ func (c *Core) candidates() []seats.Candidate {
 	caught := make(map[ordering.Origin]bool)
 	for _, p := range o.status.Progress {
 		k := c.known[p.Origin]
-		caught[p.Origin] = p.Match+nearly >= o.status.Commit && k != nil && k.standing != nil && k.standing.Applied+nearly >= o.status.Commit
+		caught[p.Origin] = p.Match > 0 && p.Match+nearly >= o.status.Commit && k != nil && k.standing != nil && k.standing.Applied+nearly >= o.status.Commit
 	}
 	add := func(v ordering.Origin) {
 		x := seats.Candidate{Origin: v, Rank: c.rank(v), CaughtUp: caught[v], Former: !c.graph.IsMember(v.Device)}
@@ -428,7 +448,7 @@ func (c *Core) seenUp(v ordering.Origin) time.Time {
 	if k.at.IsZero() {
 		k.at = c.now // it has all the patience from now on
 	}
-	return maxTime(k.at, c.order.heard[v])
+	return k.at
 }
 
 func maxTime(a, b time.Time) time.Time {
@@ -443,7 +463,8 @@ func (c *Core) planView() bool {
 	o := c.order
 	is := o.list.Epoch()
 	want := c.view(is.View)
-	if slices.Equal(want, is.View) {
+	mode := cmp.Or(o.list.Wish(), is.Mode)
+	if slices.Equal(want, is.View) && mode == is.Mode && !(is.Mode == ordering.Lamport && o.held.Sealed()) {
 		return false
 	}
 	voting := 0
@@ -455,8 +476,12 @@ func (c *Core) planView() bool {
 	if 2*voting <= len(o.status.Conf.Voters) {
 		return false
 	}
+	if is.Mode == ordering.Lamport {
+		c.startChange(mode, want, "view")
+		return true
+	}
 	before := o.status.LastIndex
-	if !o.log.Propose(&ordering.Epoch{N: is.N + 1, Base: is.N, Mode: is.Mode, View: want, Reason: "view"}) {
+	if !o.log.Propose(&ordering.Epoch{N: is.N + 1, Base: is.N, Mode: mode, View: want, Reason: "view"}) {
 		c.planBy(c.now.Add(plainAfter))
 		return false
 	}
@@ -561,7 +586,7 @@ func (c *Core) feed() {
 	}
 	for _, v := range slices.SortedFunc(maps.Keys(c.known), ordering.Origin.Compare) {
 		k := c.known[v]
-		if k.standing == nil || v == c.cfg.Self || k.standing.Commit >= o.status.Commit || c.seated(v) || !c.graph.IsMember(v.Device) {
+		if k.standing == nil || k.standing.Commit == 0 || v == c.cfg.Self || k.standing.Commit >= o.status.Commit || c.seated(v) || !c.graph.IsMember(v.Device) {
 			continue
 		}
 		p := c.peers[v.Device]
@@ -593,29 +618,48 @@ func (c *Core) seated(v ordering.Origin) bool {
 // tickOrder lets time pass for the order.
 func (c *Core) tickOrder() {
 	o := c.order
-	if o == nil {
+	if o == nil || c.setBack {
 		return
 	}
 	if o.status.Role == control.Leader && !o.lead.quiet && !c.now.Before(o.lead.tickAt) {
 		o.lead.tickAt = c.now.Add(tick)
 		o.lead.stirred, o.lead.feedDue = true, true
 		o.log.Tick()
+		c.reportSnapshots()
 		c.refresh()
 		c.rest()
 	}
+	c.adopt()
 	for _, run := range c.overdue() {
-		if d := o.status.Leader.Device; c.peers[d] != nil && c.peers[d].met {
+		if d := c.leader().Device; c.peers[d] != nil && c.peers[d].met {
 			c.send(d, &ordering.Push{Run: run})
 		}
 	}
 	c.compact()
 }
 
+// reportSnapshots gives up snapshots that were not acknowledged in time (P13).
+func (c *Core) reportSnapshots() {
+	o := c.order
+	for _, p := range o.status.Progress {
+		since, known := o.lead.snaps[p.Origin]
+		switch {
+		case !p.SnapshotPending:
+			delete(o.lead.snaps, p.Origin)
+		case !known:
+			o.lead.snaps[p.Origin] = c.now
+		case c.now.Sub(since) >= snapshotWait:
+			delete(o.lead.snaps, p.Origin)
+			o.log.SnapshotFailed(p.Origin)
+		}
+	}
+}
+
 // overdue are runs whose place in the order is overdue; the leader is offered
 // them again (P3).
 func (c *Core) overdue() []ordering.Run {
 	o := c.order
-	if o.status.Leading || o.status.Leader == (ordering.Origin{}) {
+	if o.status.Leading || c.leader() == (ordering.Origin{}) || c.lamportic() {
 		return nil
 	}
 	return o.queue.Overdue(c.now)
@@ -624,7 +668,7 @@ func (c *Core) overdue() []ordering.Run {
 // rest ends the ticking when nothing is pending and everybody has everything.
 func (c *Core) rest() {
 	o := c.order
-	pending := o.queue.Len() > 0 || o.status.Commit < o.status.LastIndex || o.queue.InFlight() > 0
+	pending := o.held.Len() > 0 || o.status.Commit < o.status.LastIndex || o.queue.InFlight() > 0
 	for _, p := range o.status.Progress {
 		pending = pending || p.Match < o.status.LastIndex || p.Origin != c.cfg.Self && !c.hears(p.Origin)
 	}
@@ -637,7 +681,7 @@ func (c *Core) rest() {
 // orderDue is when tickOrder, or the election, is next of use.
 func (c *Core) orderDue() time.Time {
 	o := c.order
-	if o == nil {
+	if o == nil || c.setBack {
 		return time.Time{}
 	}
 	var next time.Time
@@ -656,11 +700,12 @@ func (c *Core) orderDue() time.Time {
 	if c.mayPropose() {
 		sooner(o.lead.planAt)
 	}
+	sooner(c.lamportDue())
 	switch {
-	case o.queue.Len() == 0:
+	case o.queue.Len() == 0 || c.lamportic():
 	case c.mayPropose() && o.lead.epochAt == 0 && o.list.Epoch().Mode == ordering.Leader:
 		sooner(o.queue.Deadline(true))
-	case !o.status.Leading && o.status.Leader != (ordering.Origin{}):
+	case !o.status.Leading && c.leader() != (ordering.Origin{}):
 		sooner(o.queue.Deadline(false))
 	}
 	return next
@@ -670,8 +715,9 @@ func (c *Core) orderDue() time.Time {
 func (c *Core) leaderFirst() []ordering.DeviceKey {
 	all := c.Connected()
 	if o := c.order; o != nil {
-		if i := slices.Index(all, o.status.Leader.Device); i > 0 {
-			all = slices.Insert(slices.Delete(all, i, i+1), 0, o.status.Leader.Device)
+		leader := c.leader().Device
+		if i := slices.Index(all, leader); i > 0 {
+			all = slices.Insert(slices.Delete(all, i, i+1), 0, leader)
 		}
 	}
 	return all

@@ -62,7 +62,8 @@ type replica struct {
 	fetches   []time.Time
 	published []ordering.Run
 	finals    []linear.Final
-	liar      bool // serves nothing
+	saved     Saved // of the disk, but for the finals
+	liar      bool  // serves nothing
 	driving   bool
 }
 
@@ -92,7 +93,7 @@ func newNetworkOf(t testing.TB, seed int64, n int, mode ordering.Mode) *network 
 	genesis := Found(w.nodes[0].self, founder, ordering.Genesis{Name: "room", Mode: mode, NodeName: "n1", Invite: ordering.InviteKey{1}}, w.now)
 	id := ordering.RoomID(genesis.Run().Last().Hash())
 	for _, x := range w.nodes {
-		x.core = New(Config{Room: id, Self: x.self, Key: x.key})
+		x.core = New(Config{Room: id, Self: x.self, Key: x.key}, Saved{})
 	}
 	first := w.nodes[0]
 	if err := first.core.Receive(w.now, first.self.Device, genesis); err != nil {
@@ -139,6 +140,46 @@ func (x *replica) take() Ready {
 	return r
 }
 
+// keep makes durable what is not entries.
+func (x *replica) keep(r Ready) {
+	x.finals = append(x.finals, r.Final...)
+	x.saved.Control.Apply(r.Control)
+	if r.Mark != nil {
+		x.saved.Mark = r.Mark
+	}
+	if r.Seal != nil {
+		x.saved.Seal = r.Seal
+	}
+	for _, s := range r.Seen {
+		x.saved.Seen = slices.DeleteFunc(x.saved.Seen, func(old ordering.Seen) bool { return old.Origin == s.Origin })
+		x.saved.Seen = append(x.saved.Seen, s)
+	}
+	if r.Install != nil {
+		x.t.Fatal("a snapshot in a short world")
+	}
+}
+
+// kept is what the disk gives back.
+func (x *replica) kept() Saved {
+	s := x.saved
+	s.Control = s.Control.Clone()
+	emitted := make(map[ordering.Origin]linear.Emitted)
+	for _, f := range x.finals {
+		emitted[f.ID.Origin] = linear.Emitted{Origin: f.ID.Origin, Seq: f.ID.Seq, Hash: f.Hash}
+		if f.Fate == linear.Shown {
+			s.Recent = append(s.Recent, linear.Recent{Index: f.Index, ID: f.ID, Stamp: f.Stamp, OrderHash: f.OrderHash})
+			if f.Index%ordering.CheckpointEvery == 0 {
+				s.Kept = append(s.Kept, linear.Kept{Index: f.Index, Hash: f.OrderHash})
+			}
+		}
+	}
+	for _, e := range emitted {
+		s.Emitted = append(s.Emitted, e)
+	}
+	slices.SortFunc(s.Emitted, func(a, b linear.Emitted) int { return a.Origin.Compare(b.Origin) })
+	return s
+}
+
 // drive does what the owner of a Core does.
 func (x *replica) drive() {
 	if x.driving {
@@ -156,7 +197,7 @@ func (x *replica) drive() {
 			x.restart()
 			return
 		}
-		x.finals = append(x.finals, ready.Final...)
+		x.keep(ready)
 		for _, a := range ready.Persist {
 			x.disk = append(x.disk, a)
 			for _, e := range a.Entries() {
@@ -305,7 +346,7 @@ func (x *replica) restart() {
 	for p := range x.nodes {
 		x.disconnect(x.nodes[p])
 	}
-	x.core = New(x.core.cfg)
+	x.core = New(x.core.cfg, x.kept())
 	for _, a := range x.disk {
 		for _, e := range a.Entries() {
 			run := 0
@@ -315,7 +356,7 @@ func (x *replica) restart() {
 			x.core.Restore(e, run)
 		}
 	}
-	if err := x.core.Resume(x.now, Saved{}); err != nil {
+	if err := x.core.Resume(x.now); err != nil {
 		x.t.Fatal(err)
 	}
 	if x.core.Graph().Have().Hash() != x.have.Hash() {
@@ -391,9 +432,13 @@ func (w *network) run(d time.Duration, done func() bool) time.Duration {
 		switch {
 		case ticks != nil:
 			ticks.core.Tick(w.now)
+			life := ticks.life
 			ticks.drive()
+			if life != ticks.life {
+				continue // it has just come back
+			}
 			if t := ticks.core.Deadline(); !t.IsZero() && !t.After(w.now) {
-				w.t.Fatalf("node %d wants to tick without end: %v: standings %v, order %v %+v", ticks.n, w.now, ticks.core.standingsDue(), ticks.core.orderDue(), ticks.core.order)
+				w.t.Fatalf("node %d wants to tick without end: standings %v, order %v", ticks.n, ticks.core.standAt, ticks.core.orderDue())
 			}
 		case at >= 0:
 			do := w.events[at].do

@@ -9,6 +9,7 @@ import (
 	"tertulia/election"
 	"tertulia/ordering"
 	"tertulia/ordering/control"
+	"tertulia/ordering/lamport"
 	"tertulia/ordering/linear"
 	"tertulia/ordering/sequencer"
 )
@@ -17,7 +18,7 @@ import (
 const (
 	LoadBytes = 1 << 20 // of runs in one answer to Ready.Load
 	patience  = 4       // times the limits of Keep, until the log waits for nobody
-	nearly    = 512     // records behind which a replica still counts as caught up with its seat
+	nearly    = 16      // records behind which a replica still counts as caught up with its seat
 )
 
 // order is how what a room holds becomes final: a log of commands agreed by
@@ -27,10 +28,14 @@ type order struct {
 	list    *linear.List
 	queue   *sequencer.Queue
 	bully   *election.Bully
+	held    *lamport.Queue
+	change  *lamport.Change     // a view change under way; nil: none
 	waiting []control.Committed // committed and not linearized yet (P12)
 	status  control.Status      // after the last step
 
 	inReady bool // the log's Ready is in ours
+	sealing bool // our seal for change is not durable yet
+	durable int  // of the entries that held awaits, how many our Ready has
 	marked  bool // the list moved since the last Ready
 	loading bool
 	lead    lead
@@ -46,13 +51,14 @@ type Saved struct {
 	Recent  []linear.Recent
 	Kept    []linear.Kept
 	Seen    []ordering.Seen
+	Seal    []byte
 }
 
 // Resume goes on from the disk, after all entries were restored. The error says
 // that the disk holds what this program did not write.
-func (c *Core) Resume(now time.Time, s Saved) error {
-	c.now, c.saved = now, s
-	for _, seen := range s.Seen {
+func (c *Core) Resume(now time.Time) error {
+	c.now = now
+	for _, seen := range c.saved.Seen {
 		c.knownOf(seen.Origin).seen = seen
 	}
 	if c.genesis == nil {
@@ -67,13 +73,10 @@ func (c *Core) begin() {
 	}
 }
 
-// tryBegin starts the order of a room in leader mode once its genesis is here.
+// tryBegin starts the order of a room once its genesis is here.
 // Every replica begins with the same log: one snapshot, in which the creator is
 // the only voter.
 func (c *Core) tryBegin() error {
-	if c.genesis.Mode != ordering.Leader {
-		return nil
-	}
 	o := &order{heard: make(map[ordering.Origin]time.Time)}
 	cfg := linear.Config{Room: c.cfg.Room, Mutant: c.cfg.Mutant}
 	creator := c.graph.Creator()
@@ -106,12 +109,21 @@ func (c *Core) tryBegin() error {
 			o.queue.Known(r.last, r.first, c.now)
 		}
 	}
-	c.restored = nil
+	o.held = lamport.New(lamport.Config{Self: c.cfg.Self, Chains: c.graph, Mutant: c.cfg.Mutant}, c.graph.Have(), c.graph.Clock())
+	for _, e := range c.tail {
+		o.held.Kept(e, c.now)
+	}
+	c.restored, c.tail = nil, nil
 	o.bully = election.New(election.Config{Self: c.cfg.Self, Hold: c.cfg.Waits.Hold, Seed: c.cfg.Seed, Mutant: c.cfg.Mutant})
 	o.lead = newLead(c.now)
 	o.waiting = o.log.Backlog()
 	o.status = o.log.Status()
+	seal, err := decodeSeal(c.saved.Seal)
+	if err != nil {
+		return err
+	}
 	c.order, c.saved = o, Saved{}
+	c.openEpoch(seal)
 	c.stir()
 	return nil
 }
@@ -125,10 +137,10 @@ func (c *Core) pump() {
 	}
 	c.elect()
 	c.propose()
-	if c.ready.Control.Empty() { // else the log's beginning is made durable first
-		c.drain()
-	}
+	c.drain()
 	c.linearize()
+	c.settle()
+	c.acknowledge()
 	c.refresh()
 	if o.marked {
 		o.marked = false
@@ -144,7 +156,7 @@ func (c *Core) drain() {
 	o := c.order
 	if ready, ok := o.log.Ready(); ok {
 		o.inReady = true
-		c.ready.Control = ready.Save
+		c.ready.Control = c.ready.Control.Then(ready.Save)
 		for _, m := range ready.Messages {
 			c.sendRaft(m)
 		}
@@ -155,12 +167,20 @@ func (c *Core) drain() {
 // advanceOrder says that what the log wanted durable is.
 func (c *Core) advanceOrder() {
 	o := c.order
-	if o == nil || !o.inReady {
+	if o == nil {
 		return
 	}
-	o.inReady = false
-	o.log.Advance()
-	c.refresh()
+	o.held.Persisted(o.durable)
+	o.durable = 0
+	if o.sealing && o.change != nil {
+		o.sealing = false
+		o.change.SealedBy(c.cfg.Self, o.held.SealNow().Have, c.now)
+	}
+	if o.inReady {
+		o.inReady = false
+		o.log.Advance()
+		c.refresh()
+	}
 }
 
 // refresh reads the log's status after a step and draws the consequences.
@@ -186,8 +206,16 @@ func (c *Core) refresh() {
 	if now.Commit != was.Commit {
 		o.lead.feedDue = true
 	}
-	if now.Role != control.Leader {
+	if now.Leader != was.Leader {
+		if m, ok := o.log.Ack(); ok { // it may be waiting for a snapshot to arrive (P13)
+			c.sendRaft(m)
+		}
+	}
+	switch {
+	case now.Role != control.Leader:
 		o.lead.epochAt = 0
+	case was.Role != control.Leader:
+		o.lead.tickAt = c.now.Add(tick)
 	}
 	if o.log.Diverged() {
 		c.diverged(o.list.Index())
@@ -200,13 +228,20 @@ func (c *Core) linearize() {
 	o := c.order
 	for len(o.waiting) > 0 {
 		if _, frozen := o.list.Diverged(); frozen {
+			o.waiting = nil // they are in the log
 			return
 		}
 		r := o.waiting[0]
-		o.waiting = o.waiting[1:]
-		if b, ok := r.Command.(*ordering.Batch); ok {
-			r.Command = c.takeBatch(b)
+		switch cmd := r.Command.(type) {
+		case *ordering.Batch:
+			r.Command = c.takeBatch(cmd)
+		case *ordering.Epoch:
+			if !c.closes(cmd) {
+				return
+			}
+		case *ordering.Checkpoint, nil:
 		}
+		o.waiting = o.waiting[1:]
 		c.applied(r, o.list.Apply(r.Index, r.Term, r.Command))
 	}
 	o.waiting = nil
@@ -227,8 +262,11 @@ func (c *Core) takeBatch(b *ordering.Batch) ordering.Command {
 		}
 		accepted, err := c.graph.Take(c.cfg.Self.Device, v)
 		c.took(accepted, false)
-		reason := refusalOf(err)
-		return reason != "" && reason != ordering.Duplicate && reason != ordering.Fork
+		switch refusalOf(err) {
+		case ordering.WrongRoom, ordering.BadKind, ordering.Malformed:
+			return true // so every replica judges; what else stands in its way here may not elsewhere
+		}
+		return false
 	})
 	return &kept
 }
@@ -241,6 +279,14 @@ func (c *Core) applied(r control.Committed, a linear.Applied) {
 	o.log.LinApplied(r.Index)
 	if len(a.Finals) > 0 {
 		o.queue.Emitted(o.list.Emitted())
+		ids := make([]ordering.EntryID, len(a.Finals))
+		for i, f := range a.Finals {
+			ids[i] = f.ID
+		}
+		o.held.Emitted(ids)
+		if o.list.Wish() != 0 {
+			c.stir()
+		}
 	}
 	for _, x := range a.Lost {
 		o.queue.Lost(x, o.list.Emitted()[x])
@@ -261,6 +307,7 @@ func (c *Core) applied(r control.Committed, a linear.Applied) {
 		}
 		if a.Opened {
 			o.queue.Reset()
+			c.openEpoch(nil)
 			e := o.list.Epoch()
 			c.ready.Events = append(c.ready.Events, Event{Kind: EpochOpened, Epoch: e.N, Mode: e.Mode, View: e.View})
 			c.stir()
@@ -307,7 +354,7 @@ func (c *Core) heedRaft(d ordering.DeviceKey, m *ordering.Raft) error {
 	}
 	err := o.log.Step(d, m.Data)
 	if err == nil {
-		if k := c.instance(d); k != (ordering.Origin{}) {
+		if k := c.instance(d); c.seated(k) || k == o.status.Leader {
 			o.heard[k] = c.now
 			c.remember(k)
 		}

@@ -128,11 +128,18 @@ func (c *Core) heed(d ordering.DeviceKey, s ordering.Signal, direct bool) error 
 	if p := c.peers[d]; p != nil && !p.met {
 		return nil // first it says what it remembers of us
 	}
+	if c.order == nil || c.setBack {
+		return nil
+	}
 	switch s := s.(type) {
 	case *ordering.Raft:
 		return c.heedRaft(d, s)
 	case *ordering.Bully:
 		return c.heedBully(d, s)
+	case *ordering.Ack:
+		c.heedAck(d, s)
+	case *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
+		c.heedSeal(d, s)
 	case *ordering.Standing:
 	}
 	return nil

@@ -52,8 +52,8 @@ func (c *Core) instance(d ordering.DeviceKey) ordering.Origin { return c.live[d]
 func (c *Core) standing(to ordering.Origin) ordering.Standing {
 	s := ordering.Standing{Origin: c.cfg.Self, Priority: c.cfg.Priority, Clock: c.graph.Clock()}
 	s.Seen = c.knownOf(to).seen
-	s.Seen.Origin = to
-	s.Seen.Seq = max(s.Seen.Seq, c.graph.Have()[to])
+	s.Seen.Origin, s.Seen.Seq = to, c.graph.Have()[to]
+	s.Seen.Hash, _ = c.graph.HashOf(ordering.EntryID{Origin: to, Seq: s.Seen.Seq})
 	if o := c.order; o != nil {
 		s.Leader = o.status.Leader
 		s.Term, s.Commit, s.LastTerm, s.LastIndex = o.status.Term, o.status.Commit, o.status.LastTerm, o.status.LastIndex
@@ -103,9 +103,15 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 	}
 	k := c.knownOf(s.Origin)
 	fresh := k.standing == nil
+	if c.known[s.Origin] != k {
+		return ordering.Refuse(ordering.TooMany, ordering.EntryID{})
+	}
 	k.standing, k.at, k.direct = s, c.now, direct
-	if len(c.live) < maxKnown {
+	if old := c.live[d]; old != s.Origin {
 		c.live[d] = s.Origin
+		if k := c.known[old]; k != nil && k.seen == (ordering.Seen{Origin: old}) && (c.order == nil || !c.seated(old)) {
+			delete(c.known, old) // an instance that left nothing to remember
+		}
 	}
 	if s.Seen.Origin == c.cfg.Self {
 		if c.isSetBack(s.Seen) {
@@ -133,12 +139,15 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 // isSetBack reports whether a peer remembers more of us than our disk does. What
 // we held in an older term may rightly be gone.
 func (c *Core) isSetBack(seen ordering.Seen) bool {
-	if seen.Seq > c.graph.Have()[c.cfg.Self] {
+	if own, held := c.graph.HashOf(ordering.EntryID{Origin: c.cfg.Self, Seq: seen.Seq}); seen.Seq > 0 && (!held || own != seen.Hash) {
 		return true
 	}
 	o := c.order
 	if o == nil {
 		return seen.Term > 0
+	}
+	if !c.seated(c.cfg.Self) && o.status.Vote == 0 && o.status.Term <= 1 {
+		return false // we never had a seat: what is remembered is not of us
 	}
 	return seen.Term > o.status.Term || seen.Term == o.status.Term && seen.Match > o.status.LastIndex
 }
@@ -154,7 +163,11 @@ func (c *Core) fallSilent() {
 
 // meet says to a peer what waited until it had told what it remembers of us.
 func (c *Core) meet(d ordering.DeviceKey) {
-	c.digest(d)
+	if compareDevices(c.cfg.Self.Device, d) > 0 { // a digest from here opens nothing (see Hear)
+		c.send(d, &ordering.Have{Vector: c.graph.Have().Clone(), Answer: true})
+	} else {
+		c.digest(d)
+	}
 	if o := c.order; o != nil {
 		if m, ok := o.log.Ack(); ok && m.To.Device == d {
 			c.sendRaft(m)
@@ -185,7 +198,8 @@ func (c *Core) rememberAll(r *Ready) {
 		if k.dirty {
 			k.dirty = false
 			s := k.seen
-			s.Seq = max(s.Seq, c.graph.Have()[o])
+			s.Seq = c.graph.Have()[o]
+			s.Hash, _ = c.graph.HashOf(ordering.EntryID{Origin: o, Seq: s.Seq})
 			r.Seen = append(r.Seen, s)
 		}
 	}
@@ -199,23 +213,29 @@ func (c *Core) compareOrder(s *ordering.Standing) {
 		return
 	}
 	for _, at := range []linear.Kept{{Index: s.FinalIndex, Hash: s.OrderHash}, {Index: s.CheckIndex, Hash: s.CheckHash}} {
-		if at.Index > 0 {
-			o.list.Compare(at.Index, at.Hash)
+		if own, kept := o.list.HashAt(at.Index); at.Index > 0 && kept && own != at.Hash {
+			c.diverged(at.Index) // an alarm; only what a quorum agreed on stops this list
 		}
-	}
-	if at, yes := o.list.Diverged(); yes {
-		c.diverged(at)
 	}
 }
 
-// tickStandings says our standing to whom it changed for.
+// tickStandings says our standing to whom it is due, and works out when it is due
+// next.
 func (c *Core) tickStandings() {
+	c.standAt = time.Time{}
 	for _, d := range c.Connected() {
-		if due := c.standingDue(d); !due.IsZero() && !c.now.Before(due) {
+		due := c.standingDue(d)
+		if !due.IsZero() && !c.now.Before(due) {
 			c.stand(d)
+			due = c.standingDue(d)
+		}
+		if !due.IsZero() && (c.standAt.IsZero() || due.Before(c.standAt)) {
+			c.standAt = due
 		}
 	}
-	c.standAfar()
+	if due := c.standAfar(); !due.IsZero() && (c.standAt.IsZero() || due.Before(c.standAt)) {
+		c.standAt = due
+	}
 }
 
 // standingDue returns when a peer is to hear our standing anew, zero for not yet:
@@ -234,40 +254,27 @@ func (c *Core) standingDue(d ordering.DeviceKey) time.Time {
 }
 
 // standAfar says our standing to the voters whom we reach only through others, so
-// that they feed us (P5).
-func (c *Core) standAfar() {
+// that they feed us (P5), and returns when it is due next.
+func (c *Core) standAfar() time.Time {
 	o := c.order
-	if o == nil || len(c.peers) == 0 || c.now.Before(o.lead.afarAt) {
-		return
+	if o == nil || len(c.peers) == 0 {
+		return time.Time{}
 	}
-	o.lead.afarAt = c.now.Add(distantInterval)
+	var afar []ordering.Origin
 	for _, v := range o.status.Conf.Voters {
 		if v.Device != c.cfg.Self.Device && c.peers[v.Device] == nil {
+			afar = append(afar, v)
+		}
+	}
+	if len(afar) == 0 {
+		return time.Time{}
+	}
+	if !c.now.Before(o.lead.afarAt) {
+		o.lead.afarAt = c.now.Add(distantInterval)
+		for _, v := range afar {
 			s := c.standing(v)
 			c.signal(v.Device, &s)
 		}
 	}
-}
-
-// standingsDue is when tickStandings is next of use.
-func (c *Core) standingsDue() time.Time {
-	var next time.Time
-	sooner := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
-	}
-	for d := range c.peers {
-		if due := c.standingDue(d); !due.IsZero() {
-			sooner(due)
-		}
-	}
-	if o := c.order; o != nil && len(c.peers) > 0 {
-		for _, v := range o.status.Conf.Voters {
-			if v.Device != c.cfg.Self.Device && c.peers[v.Device] == nil {
-				sooner(o.lead.afarAt)
-			}
-		}
-	}
-	return next
+	return o.lead.afarAt
 }

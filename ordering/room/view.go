@@ -45,7 +45,7 @@ type Order struct {
 	FinalIndex uint64
 	OrderHash  ordering.Hash
 	Applied    uint64
-	Tentative  int               // runs that wait for their place
+	Tentative  int               // entries that wait for their place
 	WaitingFor []ordering.Origin // whom finality waits for
 	Replicas   []Replica
 	Diverged   uint64 // index at which replicas differ; 0: nowhere
@@ -85,8 +85,10 @@ func (c *Core) Order() Order {
 	v.Role, v.Transferring = o.status.Role, o.status.Transferring
 	v.Voters, v.Outgoing, v.Learners = o.status.Conf.Voters, o.status.Conf.Outgoing, o.status.Conf.Learners
 	v.FinalIndex, v.OrderHash, v.Applied = o.list.Index(), o.list.OrderHash(), o.list.Applied()
-	v.Tentative = o.queue.Len()
-	v.WaitingFor = c.waitingFor()
+	v.Tentative = o.held.Len()
+	if v.WaitingFor = c.waitingFor(); e.Mode == ordering.Lamport {
+		v.WaitingFor = c.heldBack()
+	}
 	v.Diverged, _ = o.list.Diverged()
 	return v
 }
@@ -112,7 +114,11 @@ func (c *Core) leader() ordering.Origin {
 // leader: it does not lead, or nobody could take over.
 func (c *Core) MayLeave() bool {
 	o := c.order
-	if o == nil || o.status.Role != control.Leader {
+	if o == nil {
+		return true
+	}
+	// The smaller half of two voters stays until its seat is gone.
+	if conf := o.status.Conf; o.status.Role != control.Leader && (len(conf.Voters) != 2 || !conf.Votes(c.cfg.Self)) {
 		return true
 	}
 	for _, v := range slices.Concat(o.status.Conf.Voters, c.instances()) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,11 +19,12 @@ import (
 
 // Bounds of what is checked over time.
 const (
-	stepDown  = 2 * time.Second         // P-9
-	stepGrace = 500 * time.Millisecond  // and what timers and drift add
-	steady    = 1500 * time.Millisecond // a leader heard so long by a quorum is not to be deposed (P-8)
+	stepDown    = 2 * time.Second         // P-9
+	stepGrace   = 500 * time.Millisecond  // and what timers and drift add
+	steadyReign = 1500 * time.Millisecond // a leader heard so long by a quorum is not to be deposed (P-8)
 
-	handOverMost = 5 * time.Second // from when a leader hands over until another leads
+	lagMost      = 2500 * time.Millisecond // a voter that is to take over may be so far behind
+	handOverMost = 5 * time.Second         // from when a leader hands over until another leads
 )
 
 // canon is the one history of which every replica shows a part. Whoever is first
@@ -124,7 +126,7 @@ func (c *canon) written(n *node, e *ordering.Entry) {
 	if prev := c.wrote[ordering.EntryID{Origin: e.Origin, Seq: e.Seq - 1}]; prev != nil {
 		ts = max(ts, prev.TS)
 	}
-	if e.TS != ts+1 {
+	if e.TS != ts+1 && !w.faults.Has(OldImage) {
 		w.failf(n.i, "L-2", "%s has ts %d, not %d", w.id(e.ID()), e.TS, ts+1)
 	}
 }
@@ -147,6 +149,9 @@ func (c *canon) logged(n *node, s *control.Save) {
 			w.failf(n.i, "P-2", "record %d of term %d differs between two logs", r.Index, r.Term)
 		}
 		x.on |= mine
+		if batchBy(r) == n.self {
+			c.proposed(n, r)
+		}
 	}
 	if s.Conf != nil {
 		c.seated(w, s.RaftApplied, decodeConf(s.Conf))
@@ -156,6 +161,9 @@ func (c *canon) logged(n *node, s *control.Save) {
 			w.failf(n.i, "P-1", "votes twice: term %d vote %x after term %d vote %x", h.Term, h.Vote, d.term, d.vote)
 		}
 		d.term, d.vote = h.Term, h.Vote
+	}
+	if commit := d.control.Hard.Commit; commit > d.agreed {
+		d.commits = append(d.commits, commitAt{w.now, commit})
 	}
 	log := d.control.Log
 	if len(log) == 0 {
@@ -173,6 +181,30 @@ func (c *canon) logged(n *node, s *control.Save) {
 	d.agreed = max(d.agreed, d.control.Hard.Commit)
 }
 
+// proposed checks that a leader's own batch follows a committed record of its
+// term (P6).
+func (c *canon) proposed(n *node, r *control.Record) {
+	log := n.disk.control.Log
+	for i := range log {
+		if log[i].Term == r.Term {
+			if log[i].Index > n.disk.control.Hard.Commit {
+				n.w.failf(n.i, "P-2", "proposes record %d before one of its term %d is committed", r.Index, r.Term)
+			}
+			return
+		}
+	}
+}
+
+// batchBy returns who proposed the batch in a record; zero if it is none.
+func batchBy(r *control.Record) (o ordering.Origin) {
+	const head = 2 + 8 // version, kind, epoch
+	if r.Kind == control.KindNormal && len(r.Data) >= head+ordering.OriginSize && r.Data[1] == 2 {
+		copy(o.Device[:], r.Data[head:])
+		copy(o.Instance[:], r.Data[head+ordering.DeviceSize:])
+	}
+	return o
+}
+
 // agree checks a record that n takes for committed.
 func (c *canon) agree(n *node, at place) {
 	w := n.w
@@ -186,9 +218,25 @@ func (c *canon) agree(n *node, at place) {
 		}
 		return
 	}
+	if x.kind == control.KindNormal && len(x.data) > 1 && x.data[1] == 3 {
+		if m, err := ordering.DecodeCommand(x.data); err == nil {
+			c.checkpoint(n, m.(*ordering.Checkpoint))
+		}
+	}
 	c.log[at.index] = x
 	if !c.quorum(w, x) {
 		w.failf(n.i, "P-4", "record %d of term %d is committed, but is on the disks of %s alone", at.index, at.term, c.holders(w, x))
+	}
+}
+
+// checkpoint compares a committed order hash with the canonical one. From one
+// that differs on nothing may become final anywhere.
+func (c *canon) checkpoint(n *node, m *ordering.Checkpoint) {
+	if m.Index <= uint64(len(c.order)) && c.order[m.Index-1].order == m.Hash {
+		return
+	}
+	for _, x := range n.w.nodes {
+		x.disk.frozen = true
 	}
 }
 
@@ -299,6 +347,7 @@ func (c *canon) final(n *node, f *linear.Final) {
 		}
 	}
 	d.emitted[f.ID.Origin] = linear.Emitted{Origin: f.ID.Origin, Seq: f.ID.Seq, Hash: f.Hash}
+	c.counts(n, f, e)
 	if f.Fate == linear.Shown {
 		c.shown(n, f, e)
 	}
@@ -307,6 +356,52 @@ func (c *canon) final(n *node, f *linear.Final) {
 		w.failf(n.i, "U1", "%s has the fate %v here and %v elsewhere", w.id(f.ID), is, was)
 	}
 	c.fates[f.ID] = is
+}
+
+// counts checks that what an author wrote counts if and only if it was admitted
+// before in the final order, and not removed.
+func (c *canon) counts(n *node, f *linear.Final, e *ordering.Entry) {
+	w := n.w
+	void, known := c.rights(n.disk, e)
+	if known && void != (f.Fate == linear.Void) {
+		w.failf(n.i, "U1", "%s has the fate %d; void would be %t", w.id(f.ID), f.Fate, void)
+	}
+	if f.Epoch < n.disk.epoch {
+		w.failf(n.i, "U1", "%s is of epoch %d, behind one of %d", w.id(f.ID), f.Epoch, n.disk.epoch)
+	}
+	n.disk.epoch = f.Epoch
+	if n.disk.frozen {
+		w.failf(n.i, "U6", "%s is final after a checkpoint that differs", w.id(f.ID))
+	}
+}
+
+// rights says whether an entry is void, and lets it take effect if it is not. It
+// does not know after a snapshot that nobody else is as far as.
+func (c *canon) rights(d *disk, e *ordering.Entry) (void, known bool) {
+	switch {
+	case e.Kind == ordering.KindGenesis:
+		d.admitted = map[ordering.DeviceKey]bool{e.Origin.Device: true}
+		return false, true
+	case d.admitted == nil:
+		return false, false
+	case !d.admitted[e.Origin.Device]:
+		return true, true
+	}
+	switch e.Kind {
+	case ordering.KindAdmit:
+		if a, err := ordering.DecodeAdmit(e.Body); err == nil {
+			if is, known := d.admitted[a.Device]; !known || is {
+				d.admitted[a.Device] = true
+			}
+		}
+	case ordering.KindRemove:
+		if a, err := ordering.DecodeRemove(e.Body); err == nil && d.admitted[a.Device] {
+			d.admitted[a.Device] = false
+		}
+	case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+	}
+	return false, true
 }
 
 // shown checks the next line of the final list.
@@ -402,6 +497,12 @@ func (c *canon) installed(n *node, in *room.Install) {
 		}
 		d.emitted[o] = linear.Emitted{Origin: o, Seq: seq, Hash: e.Hash()}
 	}
+	d.admitted = nil
+	for _, m := range w.nodes { // the same as of whoever made the snapshot
+		if m.disk.applied == in.Saved.LinApplied && m.disk.admitted != nil {
+			d.admitted = maps.Clone(m.disk.admitted)
+		}
+	}
 	mine := c.bit(n.self)
 	for i, x := range c.log {
 		if i <= in.Saved.Snapshot.Index {
@@ -434,9 +535,6 @@ func (c *canon) ended(n *node) {
 	n.w.moved = true
 }
 
-// renewed says that a device goes on under another instance.
-func (c *canon) renewed(*node) {}
-
 // event takes what the core tells people.
 func (c *canon) event(n *node, e room.Event) {
 	w := n.w
@@ -461,6 +559,12 @@ func (c *canon) look(n *node) {
 	o := n.core.Order()
 	if p := n.core.Graph().Parked(); p > dag.MaxParkedRuns {
 		w.failf(n.i, "U14", "%d runs are parked", p)
+	}
+	if o.Transferring != n.choice {
+		n.choice = o.Transferring
+		if to := w.find(n.choice.Device); to != nil && to.self == n.choice {
+			c.chooses(n, to)
+		}
 	}
 	if o.Leading == n.leading && (!o.Leading || o.Term == n.term) {
 		return
@@ -504,14 +608,47 @@ func (c *canon) said(n *node, m ordering.Message) {
 			w.failf(n.i, "L-2", "speaks of clock %d with %d on disk", m.Clock, d.clock)
 		}
 	case *ordering.Raft:
-		if handsOver(m.Data) {
-			n.gaveUp = w.now
-		}
+		c.saidRaft(n, m.Data)
 	case *ordering.Relay:
 		if s, err := ordering.DecodeSignal(m.Data); err == nil && m.From == n.self.Device {
 			c.said(n, s)
 		}
 	case *ordering.Digest, *ordering.Bully:
+	}
+}
+
+// saidRaft checks a consensus message: what it promises is on disk (P7).
+func (c *canon) saidRaft(n *node, b []byte) {
+	w, d := n.w, n.disk
+	kind, term, number, refused := raftPromise(b)
+	switch kind {
+	case raftAppResp:
+		if !refused && number > d.last() {
+			w.failf(n.i, "P-4", "says that it holds record %d with %d on disk", number, d.last())
+		}
+	case raftVoteResp:
+		if !refused && (d.term < term || d.term == term && d.vote == 0) { // a later term makes it void
+			w.failf(n.i, "P-1", "votes in term %d with term %d, vote %x on disk", term, d.term, d.vote)
+		}
+	case raftTimeoutNow:
+		n.gaveUp = w.now
+	}
+}
+
+// chooses checks that a leader begins to hand over to a higher voter only when it
+// has heard that for T_hold, and that is caught up (B8, P-6). One that leaves does
+// not wait.
+func (c *canon) chooses(n, to *node) {
+	w := n.w
+	if n.draining || !n.diskOK() || n.leaving || to.rank(n) < 0 {
+		return
+	}
+	heard := w.now - n.sides[to.i].since
+	if least := w.hold() - w.hold()/20; heard < least {
+		w.failf(n.i, "P-6", "hands over to n%d, which it hears again for %s, less than the hold of %s", to.i, heard, w.hold())
+	}
+	if had := n.disk.committedBefore(w.now - lagMost); to.disk.last() < had {
+		w.failf(n.i, "P-6", "hands over to n%d, which holds %d records where %d were committed %s ago", to.i, to.disk.last(), had, lagMost)
 	}
 }
 
@@ -603,7 +740,7 @@ func (w *World) deposed(n *node, term uint64) {
 	r := &w.canon.reign
 	old, since := r.of, r.since
 	*r = reign{of: n, term: term, since: -1}
-	if old == nil || old == n || since < 0 || w.now-since < steady || old.handedOver(w.now) {
+	if old == nil || old == n || since < 0 || w.now-since < steadyReign || old.handedOver(w.now) {
 		return
 	}
 	w.failf(n.i, "P-8", "leads term %d, though a quorum has heard n%d lead for %s", term, old.i, w.now-since)

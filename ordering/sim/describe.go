@@ -12,13 +12,29 @@ import (
 // up to three numbers of which the kind tells the meaning.
 const (
 	raftHead       = 2 + ordering.InstanceSize + 8 + 8
+	raftAppResp    = 2
+	raftVoteResp   = 4
 	raftTimeoutNow = 10
 )
 
 var raftKinds = []string{"?", "app", "appresp", "vote", "voteresp", "prevote", "prevoteresp", "snap", "heartbeat", "heartbeatresp", "timeoutnow", "feed", "feedsnap"}
 
-// handsOver reports whether the message tells its receiver to take over.
-func handsOver(b []byte) bool { return len(b) >= raftHead && b[1] == raftTimeoutNow }
+// raftPromise reads what a consensus message says: its kind and term; and of an
+// answer, up to where the log is held and whether it refuses.
+func raftPromise(b []byte) (kind uint8, term, number uint64, refused bool) {
+	if len(b) < raftHead {
+		return 0, 0, 0, false
+	}
+	kind, term = b[1], binary.BigEndian.Uint64(b[raftHead-8:])
+	rest := b[raftHead:]
+	if kind == raftAppResp && len(rest) >= 9 {
+		number, rest = binary.BigEndian.Uint64(rest), rest[8:]
+	}
+	if len(rest) > 0 {
+		refused = rest[0] == 1
+	}
+	return kind, term, number, refused
+}
 
 // describeRaft says what a consensus message is about.
 func describeRaft(b []byte) string {

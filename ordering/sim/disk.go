@@ -21,6 +21,7 @@ type disk struct {
 	clock   uint64 // highest ts
 	control control.Saved
 	mark    []byte
+	seal    []byte
 	applied uint64 // control entries in the final list, by the mark
 	index   uint64 // finals that are Shown
 	emitted map[ordering.Origin]linear.Emitted
@@ -28,6 +29,26 @@ type disk struct {
 
 	term, vote uint64 // of the newest promise
 	agreed     uint64 // records up to here were compared as committed
+	commits    []commitAt
+	admitted   map[ordering.DeviceKey]bool // by the final list: false means removed
+	epoch      uint64                      // of the newest final
+	frozen     bool                        // a checkpoint was committed that differs
+}
+
+// commitAt is up to where the log was known to be committed at a time.
+type commitAt struct {
+	at    time.Duration
+	index uint64
+}
+
+// committedBefore returns up to where the log was known to be committed then.
+func (d *disk) committedBefore(t time.Duration) uint64 {
+	for i := len(d.commits) - 1; i >= 0; i-- {
+		if d.commits[i].at <= t {
+			return d.commits[i].index
+		}
+	}
+	return 0
 }
 
 func newDisk() *disk {
@@ -40,13 +61,14 @@ func (d *disk) image() *disk {
 	c.runs = slices.Clip(d.runs)
 	c.have = d.have.Clone()
 	c.control.Log = slices.Clone(d.control.Log)
+	c.admitted = maps.Clone(d.admitted)
 	c.emitted, c.seen = maps.Clone(d.emitted), maps.Clone(d.seen)
 	return &c
 }
 
 // saved returns what a new core resumes from.
 func (d *disk) saved(c *canon) room.Saved {
-	s := room.Saved{Control: d.control, Mark: d.mark}
+	s := room.Saved{Control: d.control, Mark: d.mark, Seal: d.seal}
 	s.Control.Log = slices.Clone(d.control.Log)
 	for _, o := range slices.SortedFunc(maps.Keys(d.emitted), ordering.Origin.Compare) {
 		s.Emitted = append(s.Emitted, d.emitted[o])
@@ -132,6 +154,9 @@ func (n *node) apply(r *room.Ready) {
 	}
 	for _, s := range r.Seen {
 		d.seen[s.Origin] = s
+	}
+	if r.Seal != nil {
+		d.seal = r.Seal
 	}
 	if r.Mark != nil {
 		d.mark = r.Mark

@@ -240,7 +240,7 @@ func (w *World) inflict(x Fault, r *rand.Rand) {
 	case Wipe:
 		if n.state != gone && n.state != unborn && w.expendable(n) && !n.onlyHolder() {
 			n.kill()
-			n.renew(true)
+			n.renew()
 		}
 	case Walls:
 		for _, n := range w.nodes {
@@ -488,7 +488,7 @@ func (w *World) majority(chosen func(*node) bool) bool {
 func (w *World) core(r *rand.Rand) []*node {
 	var chosen []*node
 	for _, i := range r.Perm(len(w.nodes)) {
-		if n := w.nodes[i]; n.state != gone && n.state != unborn && !n.leaving && len(n.disk.have) > 0 {
+		if n := w.nodes[i]; n.state != gone && n.state != unborn && !n.leaving && !n.setback && len(n.disk.have) > 0 {
 			chosen = append(chosen, n)
 			if !w.moving() && w.majority(func(m *node) bool { return slices.Contains(chosen, m) }) {
 				break

@@ -36,6 +36,7 @@ type link struct {
 	unruly bool // messages overtake one another
 	last   time.Duration
 	held   []func()
+	clear  bool // the sender runs, and nothing holds up what it sends
 	passes bool // heartbeats get through
 }
 
@@ -43,8 +44,9 @@ type link struct {
 type side struct {
 	session   uint64 // 0: not connected
 	suspected bool
-	vital     room.Vital // as last heard
-	watch     int        // version of the suspicion under way
+	since     time.Duration // of suspected, or of the session
+	vital     room.Vital    // as last heard
+	watch     int           // version of the suspicion under way
 }
 
 func (w *World) newLink(i, j int, r *rand.Rand) *link {
@@ -139,8 +141,24 @@ func (n *node) hear(from *node, session uint64, m ordering.Message) {
 			n.receive(from.self.Device, p.Run)
 			return
 		}
-		n.core.Hear(n.clock(), from.self.Device, m)
+		n.heed(from, m)
 	})
+}
+
+// heed hands a signal to the core. A refusal of what an honest peer says is a
+// defect, but for the words of those who are no members any more.
+func (n *node) heed(from *node, m ordering.Message) {
+	err := n.core.Hear(n.clock(), from.self.Device, m)
+	if err == nil {
+		return
+	}
+	n.w.note(n.i, "refuses %s: %v", n.w.describe(m), err)
+	n.w.stats.Refused++
+	var refusal *ordering.Refusal
+	renewed := n.instance > 0 || n.w.faults.Has(Wipe) || n.w.faults.Has(OldImage) // some still speak to the old instance
+	if !renewed && errors.As(err, &refusal) && (refusal.Reason == ordering.Malformed || refusal.Reason == ordering.Oversize || refusal.Reason == ordering.BadSignature) {
+		n.w.failf(n.i, "U8", "refuses what an honest replica says: %s: %v", n.w.describe(m), err)
+	}
 }
 
 // receive takes a run that came live. It was verified when it was written.
@@ -170,14 +188,20 @@ func (w *World) tolerated() []ordering.Reason {
 }
 
 // refresh looks whether heartbeats from i get to j, and lets j's detector take
-// note.
+// note. They travel in a session: who has hung up beats no more.
 func (w *World) refresh(i, j int) {
 	if i == j {
 		return
 	}
 	l := w.links[i][j]
 	from, to := w.nodes[i], w.nodes[j]
-	passes := from.runs() && l.open()
+	clear := from.runs() && l.open()
+	if clear && !l.clear {
+		w.consider(i, j)
+	}
+	l.clear = clear
+	s := from.sides[j].session
+	passes := clear && s != 0 && (to.sides[i].session == s || to.sides[i].session == 0)
 	if passes == l.passes {
 		return
 	}
@@ -186,7 +210,6 @@ func (w *World) refresh(i, j int) {
 	if passes {
 		from.changed()
 		to.regain(from, w.flight(l)+time.Duration(w.net.Int64N(int64(beatEvery))))
-		w.consider(i, j)
 		return
 	}
 	least, most := suspectLeast, suspectMost
@@ -246,7 +269,7 @@ func (n *node) suspect(peer *node, yes bool) {
 	if s.suspected == yes {
 		return
 	}
-	s.suspected = yes
+	s.suspected, s.since = yes, n.w.now
 	n.w.moved = true
 	n.w.note(n.i, "suspects n%d: %t", peer.i, yes)
 	n.observe(peer)
@@ -341,10 +364,12 @@ func (w *World) dial(a, b *node) {
 // meet opens n's side of a session.
 func (n *node) meet(peer *node, session uint64) {
 	w, s := n.w, &n.sides[peer.i]
-	s.session, s.suspected = session, false
+	s.session, s.suspected, s.since = session, false, w.now
 	w.moved = true
 	s.vital = room.Vital{DiskOK: true, RTT: w.links[n.i][peer.i].delay + w.links[peer.i][n.i].delay}
 	w.note(n.i, "connected with n%d", peer.i)
+	w.refresh(n.i, peer.i)
+	w.refresh(peer.i, n.i)
 	n.input("connect", func() {
 		if n.core != nil && s.session == session {
 			n.core.Connect(n.clock(), peer.self.Device)
@@ -352,6 +377,7 @@ func (n *node) meet(peer *node, session uint64) {
 	})
 	n.observe(peer)
 	n.changed()
+	peer.changed()
 	if !w.links[peer.i][n.i].passes {
 		n.miss(peer, suspectMost, false)
 	}

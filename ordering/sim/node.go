@@ -15,6 +15,7 @@ const (
 	inboxMost  = 1024 // inputs that wait; what comes beyond is dropped
 	drainMost  = 256  // of these, taken before one commit
 	probeEvery = time.Second
+	leaveMost  = 5 * time.Second  // a process that ends gracefully waits so long at most
 	loadTime   = time.Millisecond // of a read from the own disk
 )
 
@@ -87,10 +88,11 @@ type node struct {
 	said    []saying // not durable yet
 	leading bool     // as the core said last
 	term    uint64
-	lostAt  time.Duration // since when it leads without a quorum; -1: it does not
-	gaveUp  time.Duration // last time it was seen to hand leadership over
-	leaving bool          // no member for long
-	setback bool          // its disk is older than what it said
+	lostAt  time.Duration   // since when it leads without a quorum; -1: it does not
+	choice  ordering.Origin // to whom it hands leadership over
+	gaveUp  time.Duration   // last time it was seen to hand leadership over
+	leaving bool            // no member for long
+	setback bool            // its disk is older than what it said
 }
 
 // handedOver reports whether the node gave leadership up of itself.
@@ -185,8 +187,8 @@ func (n *node) reload() {
 	w := n.w
 	n.core = room.New(room.Config{
 		Room: w.room, Self: n.self, Key: w.lab.devices[n.i], Priority: n.priority,
-		Seed: uint64(n.i)<<32 | uint64(n.life), Waits: w.plan.waits, Mutant: w.opt.Mutant,
-	})
+		Seed: uint64(n.i)<<32 | uint64(n.life), Waits: w.plan.waits, Keep: w.plan.keep, Mutant: w.opt.Mutant,
+	}, n.disk.saved(w.canon))
 	n.generation++
 	n.census = -1
 	n.said = nil
@@ -199,7 +201,7 @@ func (n *node) reload() {
 			n.core.Restore(e, run)
 		}
 	}
-	if err := n.core.Resume(n.clock(), n.disk.saved(w.canon)); err != nil {
+	if err := n.core.Resume(n.clock()); err != nil {
 		w.failf(n.i, "U7", "the disk is not taken up again: %v", err)
 		return
 	}
@@ -393,7 +395,7 @@ func (n *node) finish(r *room.Ready) {
 	switch {
 	case setBack:
 		w.note(n.i, "was set back: a new instance")
-		n.renew(false)
+		n.renew()
 		return
 	case r.Install != nil:
 		n.reload()
@@ -614,6 +616,7 @@ func (n *node) goOn() {
 		if s.session == 0 {
 			continue
 		}
+		peer.changed()
 		if !w.links[j][n.i].passes {
 			n.miss(peer, suspectLeast+time.Duration(w.net.Int64N(int64(suspectMost-suspectLeast))), false)
 		} else if peer.sides[n.i].session != s.session && w.links[n.i][j].open() {
@@ -639,8 +642,8 @@ func (n *node) goOn() {
 	n.drive()
 }
 
-// drain is the graceful end of a process: it says that it leaves, and ends a
-// little later; then does then.
+// drain is the graceful end of a process: it says that it leaves, and ends when
+// the core may go, within leaveMost; then does then.
 func (n *node) drain(then func()) {
 	if !n.runs() {
 		return
@@ -649,27 +652,28 @@ func (n *node) drain(then func()) {
 	n.w.note(n.i, "is about to end")
 	n.changed()
 	n.health()
-	life := n.life
-	n.w.after(time.Second+time.Duration(n.dice.Int64N(int64(time.Second))), func() {
-		if n.life == life && n.draining {
-			n.kill()
-			then()
+	life, began := n.life, n.w.now
+	var look func()
+	look = func() {
+		if n.life != life || !n.draining {
+			return
 		}
-	})
+		if n.w.now-began < leaveMost && (!n.runs() || n.core != nil && !n.core.MayLeave()) {
+			n.w.after(beatEvery, look)
+			return
+		}
+		n.kill()
+		then()
+	}
+	n.w.after(beatEvery+time.Duration(n.dice.Int64N(int64(beatEvery))), look)
 }
 
-// renew lets the device go on under a new instance: with what its disk holds of
-// the others, or with nothing.
-func (n *node) renew(wiped bool) {
-	n.w.canon.renewed(n)
-	old := n.disk
+// renew lets the device go on under a new instance, on an empty disk.
+func (n *node) renew() {
 	n.end(dead)
 	n.instance++
 	n.self = n.w.lab.origin(n.i, n.instance)
 	n.disk = newDisk()
-	if !wiped {
-		n.disk.runs, n.disk.have, n.disk.clock = old.runs, old.have, old.clock
-	}
 	n.w.after(100*time.Millisecond, n.start)
 }
 

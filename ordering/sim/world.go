@@ -63,12 +63,12 @@ type Outcome struct {
 
 // Stats count what happened in a world.
 type Stats struct {
-	Steps, Finals, Restarts, Leaders, Commits, Messages, Installs int
-	Virtual                                                       time.Duration
-	Stuck                                                         bool          // no core had a majority: nothing to be asked of the living
-	Healed                                                        time.Duration // how long the liveness act took
-	Settled                                                       time.Duration // how long agreement took in the last act
-	Crowned                                                       time.Duration // and until the highest voter led
+	Steps, Finals, Restarts, Leaders, Commits, Messages, Installs, Refused int
+	Virtual                                                                time.Duration
+	Stuck                                                                  bool          // no core had a majority: nothing to be asked of the living
+	Healed                                                                 time.Duration // how long the liveness act took
+	Settled                                                                time.Duration // how long agreement took in the last act
+	Crowned                                                                time.Duration // and until the highest voter led
 }
 
 // World is one world under way.
@@ -102,6 +102,7 @@ type plan struct {
 	warm   time.Duration // the first act
 	safety time.Duration // the second
 	waits  room.Waits
+	keep   room.Keep
 	stream bool          // what a cut holds up arrives later, as with TCP
 	delay  time.Duration // base of a link's one-way delay, at most
 	fsync  time.Duration // at most, without stalls
@@ -178,28 +179,31 @@ func (l *Lab) begin(opt Options) *World {
 	}
 	second := func(most int) time.Duration { return time.Duration(1+r.IntN(most)) * time.Second }
 	w.plan = plan{
-		waits:  room.Waits{Stable: second(3), Hold: second(3)},
-		safety: 5*time.Second + time.Duration(r.IntN(10_000))*time.Millisecond,
+		waits:  room.Waits{Stable: within(r, 300*time.Millisecond, 2*time.Second), Hold: within(r, 300*time.Millisecond, 2*time.Second)},
+		safety: within(r, 3*time.Second, 9*time.Second),
 		stream: r.IntN(3) > 0,
 		delay:  time.Duration(1+r.IntN(10)) * time.Millisecond,
 		fsync:  time.Duration(1+r.IntN(5)) * time.Millisecond,
 		lazy:   time.Duration(r.IntN(3)) * time.Millisecond,
 		says:   4 + r.IntN(24),
 	}
-	switch r.IntN(12) {
+	switch r.IntN(24) {
 	case 0:
 		w.plan.safety = 60 * time.Second
 	case 1:
 		w.plan.waits = room.Waits{} // as in the program
 		w.plan.safety = 40 * time.Second
-	case 2:
+	case 2, 3:
 		w.plan.delay = 150 * time.Millisecond
-	case 3:
+	case 4, 5:
 		w.plan.waits.Replace = second(10)
-	case 4:
+	case 6, 7:
 		w.plan.lazy = 50 * time.Millisecond
 	}
-	w.plan.warm = w.stable() + second(4)
+	if r.IntN(3) == 0 {
+		w.plan.keep = room.Keep{Records: 4 + r.IntN(40), Behind: uint64(2 + r.IntN(12))}
+	}
+	w.plan.warm = w.stable() + within(r, 500*time.Millisecond, 3*time.Second)
 	if r.IntN(6) == 0 {
 		w.plan.warm = time.Duration(r.IntN(500)) * time.Millisecond
 	}
@@ -404,7 +408,7 @@ func (w *World) healCore() {
 		return
 	}
 	w.isolate(r, members)
-	w.run(2*time.Second, nil) // what is healed comes up
+	w.run(time.Second, nil) // what is healed comes up
 	for _, n := range members {
 		w.words++
 		n.say("after", w.draft(n, w.words))
@@ -425,7 +429,7 @@ func (w *World) healAll() {
 	w.era++
 	all := w.staying()
 	w.heal(all)
-	w.run(2*time.Second, nil)
+	w.run(500*time.Millisecond, nil)
 	began := w.now
 	bound := 60*time.Second + 2*w.hold() + 2*w.stable()
 	ok := w.run(bound, func() bool { return w.lacks(all) == "" })

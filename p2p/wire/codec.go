@@ -122,7 +122,8 @@ func sendable(f Frame) error {
 		over = len(m.Data) > ordering.MaxRaft
 	case *ordering.Relay:
 		over = len(m.Data) > ordering.MaxSignal
-	case *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Bully, *ordering.Standing:
+	case *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Bully, *ordering.Standing,
+		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 	}
 	if over {
 		return fmt.Errorf("%w: a signal", ErrOversize)
