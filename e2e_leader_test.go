@@ -39,6 +39,9 @@ func court(t *testing.T, waits []string, names ...string) []*member {
 
 // standing is what status tells of a room.
 type standing struct {
+	Ordering   string   `json:"ordering"`
+	Epoch      uint64   `json:"epoch"`
+	View       []string `json:"view"`
 	Leader     string   `json:"leader"`
 	Term       uint64   `json:"term"`
 	Voters     []string `json:"voters"`

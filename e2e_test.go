@@ -51,6 +51,10 @@ type line struct {
 	Hash     string `json:"order_hash"`
 	Leader   string `json:"leader_id"`
 	Late     bool   `json:"late"`
+	Kind     string `json:"kind"`
+	Ordering string `json:"ordering"`
+
+	at time.Time // when it was read
 }
 
 // process is a running program whose stdout is JSON lines.
@@ -118,6 +122,7 @@ func (p *process) read(stdout io.Reader) {
 			p.t.Errorf("stdout has a line that is no JSON: %q", scan.Text())
 			continue
 		}
+		l.at = time.Now()
 		p.mu.Lock()
 		p.lines = append(p.lines, l)
 		p.mu.Unlock()

@@ -21,7 +21,7 @@ func (p program) roomsCommand() *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{
 		Use:   "rooms",
-		Short: "List, create, join and leave rooms",
+		Short: "List, create, join, switch and leave rooms",
 		Args:  cobra.NoArgs,
 		RunE: p.asking(&flags, func(ctx context.Context, c *client.Client, _ []string) error {
 			rooms, err := c.Rooms(ctx)
@@ -34,7 +34,7 @@ func (p program) roomsCommand() *cobra.Command {
 	flags.add(cmd)
 	list := &cobra.Command{Use: "list", Short: "List the rooms", Args: cobra.NoArgs, RunE: cmd.RunE}
 	flags.add(list)
-	cmd.AddCommand(list, p.roomCreateCommand(), p.roomJoinCommand(), p.roomLeaveCommand(), later("switch"), later("recover"))
+	cmd.AddCommand(list, p.roomCreateCommand(), p.roomJoinCommand(), p.roomLeaveCommand(), p.roomSwitchCommand(), later("recover"))
 	return cmd
 }
 
@@ -127,6 +127,35 @@ func readInvite(arg string) (string, error) {
 		return "", &chat.Error{Code: chat.CodeInvalid, Message: fmt.Sprintf("The invite cannot be read from %s.", name), Err: err}
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+func (p program) roomSwitchCommand() *cobra.Command {
+	var flags clientFlags
+	var ordering string
+	cmd := &cobra.Command{
+		Use:   "switch NAME --ordering ORDER",
+		Short: "Give a room another order; only its creator can",
+		Long: `Gives a room another order: lamport, where all members who are there agree, or
+leader, where one of them decides and a majority stores it. Nothing that is final
+moves, and nobody has to wait. The room has the new order once the line that says
+so is final and enough members can be reached.`,
+		Args: cobra.ExactArgs(1),
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&ordering, "ordering", "", "the new `ORDER`: lamport or leader")
+	cmd.RunE = p.action(func(ctx context.Context, args []string) error {
+		order, err := parseOrder(ordering)
+		if err != nil {
+			return err
+		}
+		c, err := flags.open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return c.SwitchOrder(ctx, args[0], order)
+	})
+	return cmd
 }
 
 func (p program) roomLeaveCommand() *cobra.Command {

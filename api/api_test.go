@@ -105,12 +105,12 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	sent := must(c.Send(ctx, chat.Draft{Room: "lobby", Username: "Ana", Text: "x", ClientID: "c1"}))(t)
 	again := must(c.Send(ctx, chat.Draft{Room: "lobby", Username: "Ana", Text: "x", ClientID: "c1"}))(t)
 	same("repeat", again, chat.Sent{ID: sent.ID, ClientID: "c1", Duplicate: true})
-	for _, err := range []error{c.JoinUser(ctx, "lobby", "Ana"), c.LeaveUser(ctx, "lobby", "Ana"), c.SetUsername(ctx, "Eva"), c.MarkRead(ctx, "lobby", "\xff"), c.LeaveRoom(ctx, "two")} {
+	for _, err := range []error{c.JoinUser(ctx, "lobby", "Ana"), c.LeaveUser(ctx, "lobby", "Ana"), c.SetUsername(ctx, "Eva"), c.MarkRead(ctx, "lobby", "\xff"), c.LeaveRoom(ctx, "two"), c.SwitchOrder(ctx, "lobby", chat.Leader)} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	same("calls", n.Calls(), []string{"join user Ana", "leave user Ana", "username Eva", "read lobby \xff", "leave room two"})
+	same("calls", n.Calls(), []string{"join user Ana", "leave user Ana", "username Eva", "read lobby \xff", "leave room two", "switch lobby to leader"})
 }
 
 func TestErrorsComeOutAsTheyWentIn(t *testing.T) {
@@ -166,8 +166,10 @@ func TestPlainHTTPWithJSONAndGRPCWork(t *testing.T) {
 			t.Errorf("%s: %d %s", method, code, body)
 		}
 	}
-	if code, body := post("LeaveRoom", `{}`); code != http.StatusBadRequest {
-		t.Errorf("LeaveRoom of no room: %d %s", code, body)
+	for _, method := range []string{"LeaveRoom", "SwitchRoom"} {
+		if code, body := post(method, `{}`); code != http.StatusBadRequest {
+			t.Errorf("%s of no room: %d %s", method, code, body)
+		}
 	}
 	if code, _ := post("SendMessage", `{"text":"`+strings.Repeat("x", 2<<20)+`"}`); code == 200 {
 		t.Error("a request of 2 MiB was taken")

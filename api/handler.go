@@ -42,6 +42,7 @@ type Node interface {
 	JoinRoom(ctx context.Context, invite string) (chat.Room, error)
 	LeaveRoom(ctx context.Context, room string) error
 	RemoveMember(ctx context.Context, room, member string) error // by name or peer id
+	SwitchOrder(ctx context.Context, room string, order chat.Order) error
 	Invite(ctx context.Context, o chat.InviteOptions) (string, error)
 	Members(ctx context.Context, room string) ([]chat.Member, error)
 	Send(ctx context.Context, d chat.Draft) (chat.Sent, error)
@@ -174,6 +175,15 @@ func (s *service) RemoveMember(ctx context.Context, req *connect.Request[pb.Remo
 		return answer[pb.RemoveMemberResponse](s, "RemoveMember", nil, chat.Errorf(chat.CodeInvalid, "RemoveMember needs a room and a member."))
 	}
 	return answer(s, "RemoveMember", &pb.RemoveMemberResponse{}, s.node.RemoveMember(ctx, req.Msg.GetRoom(), req.Msg.GetMember()))
+}
+
+// SwitchRoom has no default room either.
+func (s *service) SwitchRoom(ctx context.Context, req *connect.Request[pb.SwitchRoomRequest]) (*connect.Response[pb.SwitchRoomResponse], error) {
+	if req.Msg.GetRoom() == "" {
+		return answer[pb.SwitchRoomResponse](s, "SwitchRoom", nil, chat.Errorf(chat.CodeInvalid, "SwitchRoom needs a room."))
+	}
+	err := s.node.SwitchOrder(ctx, req.Msg.GetRoom(), chat.Order(req.Msg.GetOrdering()))
+	return answer(s, "SwitchRoom", &pb.SwitchRoomResponse{}, err)
 }
 
 func (s *service) Invite(ctx context.Context, req *connect.Request[pb.InviteRequest]) (*connect.Response[pb.InviteResponse], error) {

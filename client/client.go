@@ -232,6 +232,12 @@ func (c *Client) RemoveMember(ctx context.Context, room, member string) error {
 	return err
 }
 
+// SwitchOrder gives a room another order.
+func (c *Client) SwitchOrder(ctx context.Context, room string, order chat.Order) error {
+	_, err := call(ctx, c.service.SwitchRoom, &pb.SwitchRoomRequest{Room: room, Ordering: string(order)})
+	return err
+}
+
 // Invite makes an invite to a room.
 func (c *Client) Invite(ctx context.Context, o chat.InviteOptions) (string, error) {
 	resp, err := call(ctx, c.service.Invite, &pb.InviteRequest{Room: o.Room, ExpiresMs: o.Expires.Milliseconds(), Uses: int64(o.Uses)})

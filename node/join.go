@@ -389,6 +389,9 @@ func (r *room) preview(ctx context.Context, via ordering.DeviceKey) {
 
 // previewLine reads an entry for display alone.
 func previewLine(e *ordering.Entry, plain []byte) *storage.Line {
+	if !encrypted(e.Kind) {
+		return switchLine(e)
+	}
 	l := &storage.Line{}
 	if e.Client != nil {
 		l.SenderKey = e.Client.Key
@@ -524,7 +527,13 @@ func (n *Node) LeaveRoom(ctx context.Context, ref string) error {
 		return err
 	}
 	if v := r.view.Load(); v.self && v.meta.State == string(chat.Joined) {
+		if err := r.handOver(ctx, func() bool { return r.core.MayLeave() }); err != nil {
+			return err
+		}
 		if _, _, err := r.sayAndWait(ctx, &saying{kind: ordering.KindLeave}); err != nil {
+			return err
+		}
+		if err := r.handOver(ctx, func() bool { return !r.core.HasSeat(n.id.origin.Device) }); err != nil {
 			return err
 		}
 	}
@@ -539,6 +548,28 @@ func (n *Node) LeaveRoom(ctx context.Context, ref string) error {
 	}
 	n.membersChanged()
 	return err
+}
+
+// handOver lets others take over what this device does for the order of the room,
+// until done says so or handoverWait is over: then they must go on without it.
+func (r *room) handOver(ctx context.Context, done func() bool) error {
+	ticker := time.NewTicker(handoverLook)
+	defer ticker.Stop()
+	until := time.Now().Add(handoverWait)
+	for {
+		ok, err := ask(ctx, r, func() bool {
+			r.core.Health(time.Now(), r.n.diskState.Load() == nil, true)
+			return done()
+		})
+		if err != nil || ok || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // RemoveMember ends a device's membership for good and hands the others a new

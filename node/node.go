@@ -262,13 +262,13 @@ func (n *Node) greet(ctx context.Context) error {
 // keepLobby creates the room a bootstrap node offers, unless it has one.
 func (n *Node) keepLobby(ctx context.Context) error {
 	for _, r := range n.rooms.Load().list {
-		m := r.view.Load().meta
-		if m.Name != chat.DefaultRoom || m.State == stateLeft {
+		v := r.view.Load()
+		if v.meta.Name != chat.DefaultRoom || v.meta.State == stateLeft {
 			continue
 		}
-		if orderOf(m.Mode) != n.cfg.Ordering {
+		if orderOf(v.mode()) != n.cfg.Ordering {
 			n.log.Warn("the lobby has another order; to change it: tertulia rooms switch lobby --ordering "+string(n.cfg.Ordering),
-				"ordering", string(orderOf(m.Mode)))
+				"ordering", string(orderOf(v.mode())))
 		}
 		n.lobby = r.id.String()
 		return nil

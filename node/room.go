@@ -1,12 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,7 @@ const (
 	probeEvery   = time.Second // between tries while the disk takes nothing
 	previewSize  = 50          // newest messages shown while history comes
 	fetchTimeout = 10 * time.Minute
+	handoverLook = 20 * time.Millisecond
 	handoverWait = 2 * time.Second // for another to lead, before this node leaves
 )
 
@@ -50,6 +53,7 @@ type room struct {
 	meta    storage.Room
 	grants  []keyGrant
 	gone    ordering.Key // of the last entry by which somebody left or was removed
+	wish    wish
 	sayings []*saying
 	waits   []func(error) // told when the next commit is done
 	peers   map[ordering.DeviceKey]uint64
@@ -77,6 +81,7 @@ type roomView struct {
 	self      bool                       // this device may write
 	origin    ordering.Origin            // and under which it does
 	order     core.Order
+	seats     map[ordering.DeviceKey]bool // of the control log
 }
 
 func newRoom(n *Node, meta storage.Room) *room {
@@ -109,6 +114,7 @@ func (r *room) load(ctx context.Context) error {
 	}, saved)
 	var grants []keyGrant
 	var gone ordering.Key
+	var wish wish
 	for stored, err := range r.n.store.Restore(ctx, r.id) {
 		if err != nil {
 			return err
@@ -120,8 +126,10 @@ func (r *room) load(ctx context.Context) error {
 			grants = appendGrant(grants, e)
 		case ordering.KindLeave, ordering.KindRemove:
 			gone = later(gone, e.Key())
+		case ordering.KindSwitch:
+			wish.take(e)
 		case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
-			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 		}
 	}
 	keys, err := r.n.store.Keys(ctx, r.id)
@@ -141,7 +149,7 @@ func (r *room) load(ctx context.Context) error {
 		return fmt.Errorf("node: resume the order of room %s: %w", r.id, err)
 	}
 	c.Health(now, r.n.diskState.Load() == nil, r.n.draining.Load())
-	r.core, r.self, r.grants, r.gone, r.census = c, self, grants, gone, -1
+	r.core, r.self, r.grants, r.gone, r.wish, r.census = c, self, grants, gone, wish, -1
 	clear(r.peers)
 	if r.owesKey() {
 		r.planRekey()
@@ -458,8 +466,11 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 
 // line returns how an entry reads, nil for one that takes no line.
 func (r *room) line(e *ordering.Entry, plain []byte) *storage.Line {
-	if !e.Kind.Sealed() {
+	switch {
+	case !e.Kind.Sealed():
 		return nil
+	case !encrypted(e.Kind):
+		return switchLine(e)
 	}
 	l := &storage.Line{}
 	if e.Client != nil {
@@ -496,12 +507,14 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 				r.grants = appendGrant(r.grants, e)
 			case ordering.KindLeave, ordering.KindRemove:
 				r.gone = later(r.gone, e.Key())
+			case ordering.KindSwitch:
+				r.wish.take(e)
 			case ordering.KindAdmit:
 				if m, err := ordering.DecodeAdmit(e.Body); err == nil && m.Device != r.n.id.origin.Device {
 					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
 				}
 			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
-				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 			}
 		}
 	}
@@ -563,7 +576,11 @@ func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
 	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), origin: r.self, order: r.core.Order()}
-	if old != nil && r.census == g.MembersVersion() {
+	v.seats = make(map[ordering.DeviceKey]bool)
+	for _, o := range slices.Concat(v.order.Voters, v.order.Outgoing, v.order.Learners) {
+		v.seats[o.Device] = true
+	}
+	if old != nil && r.census == g.MembersVersion() && maps.Equal(v.seats, old.seats) {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)
 		r.n.notify()
@@ -583,9 +600,13 @@ func (r *room) show() {
 	r.n.notify()
 }
 
+// mode is the order of the open epoch or, until the room's beginning is here, the
+// one that it is said to have.
+func (v *roomView) mode() ordering.Mode { return cmp.Or(v.order.Mode, v.meta.Mode) }
+
 // eligible reports whether a device may be told of the room.
 func (v *roomView) eligible(d ordering.DeviceKey) bool {
-	return v != nil && (v.member[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
+	return v != nil && (v.member[d] || v.seats[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
 }
 
 // reconcile connects the core with the members that share the room now.
@@ -608,7 +629,7 @@ func (r *room) reconcile() {
 }
 
 func (r *room) mayShare(d ordering.DeviceKey) bool {
-	return r.core.Graph().IsMember(d) || r.meta.State == string(chat.Joining) && r.meta.Via == d
+	return r.core.Graph().IsMember(d) || r.core.HasSeat(d) || r.meta.State == string(chat.Joining) && r.meta.Via == d
 }
 
 // verify checks a run from outside and opens what can be opened. It is called
@@ -622,7 +643,7 @@ func (r *room) verify(run ordering.Run) (ordering.Verified, error) {
 		return v, err
 	}
 	for i, e := range run.Entries {
-		if e.Kind.Sealed() {
+		if encrypted(e.Kind) {
 			v.Plain[i], _ = r.ring.open(e) // nil: not readable yet
 		}
 	}

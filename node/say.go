@@ -21,7 +21,7 @@ const runBudget = 240 << 10 // bytes of entries said as one run
 type saying struct {
 	kind  ordering.Kind
 	stamp *ordering.Stamp
-	plain []byte // of sealed kinds: the payload
+	plain []byte // of encrypted kinds: the payload
 	body  []byte // of the others
 	reply func(ref ordering.Ref, duplicate bool, err error)
 }
@@ -122,12 +122,12 @@ func (r *room) sayRun(says []*saying) int {
 	for ; n < len(says) && n < ordering.MaxRunEntries; n++ {
 		s := says[n]
 		size += len(s.plain) + len(s.body) + 512 + ordering.MaxDeps*(ordering.OriginSize+8+ordering.HashSize)/ordering.MaxRunEntries
-		alone := !s.kind.Sealed()
+		alone := !encrypted(s.kind)
 		if n > 0 && (size > runBudget || alone) {
 			break
 		}
 		d := core.Draft{Kind: s.kind, Client: s.stamp, Body: s.body, Plain: s.plain}
-		if s.kind.Sealed() {
+		if encrypted(s.kind) {
 			if !ok {
 				s.reply(ordering.Ref{}, false, chat.Errorf(chat.CodeBusy, "The key of %s is not here yet.", r.meta.Name).
 					WithHint("It comes from another member as soon as one is reachable."))

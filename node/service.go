@@ -96,7 +96,7 @@ func newest(r chat.Room) int64 {
 func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 	v := r.view.Load()
 	c := chat.Room{
-		ID: r.id.String(), Name: v.meta.Name, Order: orderOf(v.meta.Mode),
+		ID: r.id.String(), Name: v.meta.Name, Order: orderOf(v.mode()),
 		State: chat.RoomState(v.meta.State), Reason: v.meta.Reason,
 		Members: len(v.member), Waiting: n.waiting(v), FinalIndex: v.order.FinalIndex,
 	}
@@ -154,7 +154,14 @@ func (n *Node) waiting(v *roomView) string {
 	case len(away) == others:
 		return "Waiting for " + inList(away) + ": nobody else of this room is reachable. Your messages are saved and go out when someone is."
 	case len(v.order.WaitingFor) > 0:
-		return "Nothing becomes final until " + inList(namesIn(v, v.order.WaitingFor)) + " can be reached again. Messages are saved and shown meanwhile."
+		until := " can be reached again"
+		if !slices.ContainsFunc(v.order.WaitingFor, func(o ordering.Origin) bool { return !slices.Contains(v.connected, o.Device) }) {
+			until = " has answered"
+			if len(v.order.WaitingFor) > 1 {
+				until = " have answered"
+			}
+		}
+		return "Nothing becomes final until " + inList(namesIn(v, v.order.WaitingFor)) + until + ". Messages are saved and shown meanwhile."
 	case len(away) > 0:
 		return inList(away) + " cannot be reached now, and will get your messages later."
 	}
@@ -379,6 +386,9 @@ func (n *Node) messageOf(r *room, row storage.Row) chat.Message {
 	if m.Origin == "" {
 		m.Origin = row.ID.Origin.Tag()
 	}
+	if row.ClientKey == ([32]byte{}) { // no person's doing
+		m.SenderID = ""
+	}
 	if row.Line.ReplyTo != nil {
 		m.ReplyTo = row.Line.ReplyTo.String()
 	}
@@ -401,7 +411,10 @@ func systemText(k chat.Kind, l storage.Line) string {
 		return l.Sender + " left"
 	case chat.KindRenamed:
 		return l.Text + " is now " + l.Sender
-	case chat.KindText, chat.KindOrdering, chat.KindUnknown:
+	case chat.KindOrdering:
+		name := map[chat.Order]string{chat.Lamport: "Lamport", chat.Leader: "Leader"}[chat.Order(l.Text)]
+		return "the order of this room is now " + cmp.Or(name, l.Text)
+	case chat.KindText, chat.KindUnknown:
 	}
 	return ""
 }
@@ -416,6 +429,8 @@ func kindOf(k ordering.Kind) chat.Kind {
 		return chat.KindLeft
 	case ordering.KindRenamed:
 		return chat.KindRenamed
+	case ordering.KindSwitch:
+		return chat.KindOrdering
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke,
 		ordering.KindLeave, ordering.KindRemove, ordering.KindKey, ordering.KindNull:
 	}
@@ -660,7 +675,7 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 		return chat.RoomStatus{}, err
 	}
 	s := chat.RoomStatus{
-		Name: v.meta.Name, ID: r.id.String(), Order: orderOf(v.meta.Mode), State: chat.RoomState(v.meta.State),
+		Name: v.meta.Name, ID: r.id.String(), Order: orderOf(v.mode()), State: chat.RoomState(v.meta.State),
 		Epoch: v.order.Epoch, Term: v.order.Term, FinalIndex: v.order.FinalIndex,
 		OrderHash: r.id.String(), // of the empty final list
 		Tentative: total - min(total, v.order.FinalIndex), Clocks: make(map[string]uint64), Parked: v.parked, Diverged: v.order.Diverged,
@@ -672,11 +687,9 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 	if v.order.Leader != (ordering.Origin{}) {
 		s.Leader = r.nameOf(v.order.Leader)
 	}
-	if v.order.Mode == ordering.Leader {
-		s.Replicas = append(s.Replicas, chat.Replica{NodeID: n.id.nodeID, FinalIndex: v.order.FinalIndex, OrderHash: s.OrderHash, Diverged: v.order.Diverged > 0})
-		for _, p := range v.order.Replicas {
-			s.Replicas = append(s.Replicas, chat.Replica{NodeID: r.nameOf(p.Origin), FinalIndex: p.FinalIndex, OrderHash: p.OrderHash.String(), Diverged: p.Diverged})
-		}
+	s.Replicas = append(s.Replicas, chat.Replica{NodeID: n.id.nodeID, FinalIndex: v.order.FinalIndex, OrderHash: s.OrderHash, Diverged: v.order.Diverged > 0})
+	for _, p := range v.order.Replicas {
+		s.Replicas = append(s.Replicas, chat.Replica{NodeID: r.nameOf(p.Origin), FinalIndex: p.FinalIndex, OrderHash: p.OrderHash.String(), Diverged: p.Diverged})
 	}
 	clocks, err := ask(ctx, r, func() map[ordering.Origin]uint64 {
 		g := r.core.Graph()
@@ -685,6 +698,11 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 		for o := range g.Have() {
 			all[o] = g.ClockOf(o)
 		}
+		// A member's clock is the highest ts it holds, which it may not have written.
+		for _, p := range v.order.Replicas {
+			all[p.Origin] = max(all[p.Origin], p.Clock)
+		}
+		all[r.self] = g.Clock()
 		return all
 	})
 	if err != nil {

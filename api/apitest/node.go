@@ -393,6 +393,10 @@ func (n *Node) RemoveMember(_ context.Context, room, member string) error {
 	return n.note("remove %s from %s", member, room)
 }
 
+func (n *Node) SwitchOrder(_ context.Context, room string, order chat.Order) error {
+	return n.note("switch %s to %s", room, order)
+}
+
 func (n *Node) Invite(_ context.Context, o chat.InviteOptions) (string, error) {
 	return fmt.Sprintf("tertulia:%s:%s:%d", o.Room, o.Expires, o.Uses), nil
 }

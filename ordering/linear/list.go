@@ -359,7 +359,8 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 	l.index++
 	l.order = chained(l.order, e.Hash())
 	f.Fate, f.Index, f.OrderHash = Shown, l.index, l.order
-	f.Late = e.Key().Compare(l.closed.beside(e.Origin)) < 0
+	f.Late = e.Key().Compare(l.closed.beside(e.Origin)) < 0 ||
+		l.away(e.Origin) && e.Key().Compare(l.open.beside(e.Origin)) < 0 // L8
 	l.open.add(e.Key())
 	l.window.add(shown{index: l.index, stamp: f.Stamp, chain: to, seq: e.Seq})
 	l.trail.add(l.index, l.order)
@@ -368,6 +369,12 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 		l.ahead = nil
 	}
 	return f
+}
+
+// away reports whether an origin is not in the view although there is room for it:
+// then it was not reachable when the epoch began.
+func (l *List) away(o ordering.Origin) bool {
+	return len(l.epoch.View) < ordering.MaxView && !slices.Contains(l.epoch.View, o)
 }
 
 // chained is the order hash after the entry of hash h.

@@ -2,6 +2,7 @@ package linear
 
 import (
 	"crypto/sha256"
+	"slices"
 	"testing"
 
 	"tertulia/ordering"
@@ -181,25 +182,32 @@ func TestLateIsBelowWhatAnotherHadFinalInAnEarlierEpoch(t *testing.T) {
 	at := func(o ordering.Origin, ts uint64) *ordering.Entry {
 		return s.write(o, ordering.Entry{Kind: ordering.KindJoined, TS: ts})
 	}
-	open := func(n uint64) {
-		r.want(t, "opened ", &ordering.Epoch{N: n, Base: n - 1, Mode: ordering.Leader, View: []ordering.Origin{ana}})
+	open := func(n uint64, away ...ordering.Origin) {
+		view := slices.DeleteFunc([]ordering.Origin{ana, bob, eva}, func(o ordering.Origin) bool { return slices.Contains(away, o) })
+		r.want(t, "opened ", &ordering.Epoch{N: n, Base: n - 1, Mode: ordering.Leader, View: view})
 	}
 	late := func(epoch uint64, e *ordering.Entry) bool { return r.want(t, "shown ", batch(epoch, e)).Finals[0].Late }
-	late(0, at(bob, 50))
-	late(0, at(eva, 40))
-	if late(0, at(eva, 41)) {
+	open(1)
+	late(1, at(bob, 50))
+	late(1, at(eva, 40))
+	if late(1, at(eva, 41)) {
 		t.Fatal("late within its epoch")
 	}
-	open(1)
-	if late(1, at(bob, 51)) || !late(1, at(eva, 42)) || !late(1, at(ana, 30)) || late(1, at(ana, 60)) {
+	open(2)
+	if late(2, at(bob, 51)) || !late(2, at(eva, 42)) || !late(2, at(ana, 30)) || late(2, at(ana, 60)) {
 		t.Fatal("late is judged by the epoch before")
 	}
-	open(2)
+	open(3)
 	if err := r.restart(); err != nil {
 		t.Fatal(err)
 	}
-	if late(2, at(ana, 55)) || !late(2, at(ana, 45)) || !late(2, at(bob, 52)) {
+	if late(3, at(ana, 55)) || !late(3, at(ana, 45)) || !late(3, at(bob, 52)) {
 		t.Fatal("only keys of other authors count, the own do not")
+	}
+	open(4, eva)
+	late(4, at(bob, 90))
+	if !late(4, at(eva, 80)) || late(4, at(ana, 80)) {
+		t.Fatal("who is outside the view is late in its epoch too, and nobody else")
 	}
 }
 

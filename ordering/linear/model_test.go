@@ -174,9 +174,10 @@ func (w *world) reference() (list []Final) {
 		return in
 	}
 	epoch, index, order := uint64(0), uint64(0), ordering.Hash(w.room)
+	view := []ordering.Origin{w.creator}
 	for _, rec := range w.log {
 		if c, ok := rec.command.(*ordering.Epoch); ok && c.Base == epoch {
-			epoch = c.N
+			epoch, view = c.N, c.View
 		}
 		b, ok := rec.command.(*ordering.Batch)
 		if !ok || b.Epoch != epoch {
@@ -213,7 +214,8 @@ func (w *world) reference() (list []Final) {
 					order = sha256.Sum256(append(order[:], hashOf(e)...))
 					f.Index, f.OrderHash, f.Stamp = index, order, DigestOf(e.Client)
 					for _, x := range all {
-						f.Late = f.Late || x.f.Fate == Shown && x.f.Epoch < epoch && x.e.Origin != e.Origin && e.Key().Compare(x.e.Key()) < 0
+						away := !slices.Contains(view, e.Origin)
+						f.Late = f.Late || x.f.Fate == Shown && (x.f.Epoch < epoch || away) && x.e.Origin != e.Origin && e.Key().Compare(x.e.Key()) < 0
 					}
 				}
 				all = append(all, emission{e, f})

@@ -108,6 +108,7 @@ type Core struct {
 	final    ordering.Vector   // as on disk, until order begins
 	restored []restored        // the runs on disk, until order begins
 	tail     []*ordering.Entry // the entries on disk that are not final, until order begins
+	members  int               // the version of who may write, as last looked at
 	standAt  time.Time         // when a standing is due, as of the last Ready
 	setBack  bool              // peers remember more of us than we do: we fall silent
 	relays   relays
@@ -338,6 +339,12 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 // took notes runs that the graph took: they are made durable, passed on, and wait
 // for their place in the final order.
 func (c *Core) took(accepted []dag.Accepted, live bool) {
+	defer func() {
+		if c.graph.MembersVersion() != c.members {
+			c.members = c.graph.MembersVersion()
+			c.stir() // who left or was removed gives its seat back
+		}
+	}()
 	for _, a := range accepted {
 		c.ready.Persist = append(c.ready.Persist, a)
 		for _, e := range a.Entries() {
@@ -382,7 +389,7 @@ func (c *Core) spread(a dag.Accepted) {
 	author := run.Origin().Device
 	own := author == c.cfg.Self.Device
 	members := c.graph.MemberCount()
-	if own && (members > MaxDirect || len(c.peers) < members-1) {
+	if own && (members > MaxDirect || len(c.peers) < members-1) && c.metAnybody() {
 		c.ready.Publish = append(c.ready.Publish, run)
 	}
 	if members > MaxDirect {
@@ -391,7 +398,7 @@ func (c *Core) spread(a dag.Accepted) {
 	bringer := c.peers[a.From]
 	for _, d := range c.leaderFirst() {
 		p := c.peers[d]
-		if d == author || d == a.From || !p.met || p.holds[last.Origin] >= last.Seq {
+		if d == author || d == a.From || !p.met || !c.graph.IsMember(d) && last.Kind != ordering.KindRemove || p.holds[last.Origin] >= last.Seq {
 			continue
 		}
 		if !own && (p.hears[author] || bringer != nil && bringer.hears[d]) {
@@ -400,6 +407,17 @@ func (c *Core) spread(a dag.Accepted) {
 		p.hold(last)
 		c.send(d, &ordering.Push{Run: run})
 	}
+}
+
+// metAnybody reports whether some member has told what it remembers of us. Before,
+// nothing is spoken, not even as a hint (PROTOCOL.md 1, Crash).
+func (c *Core) metAnybody() bool {
+	for _, p := range c.peers {
+		if p.met {
+			return true
+		}
+	}
+	return false
 }
 
 func compareDevices(a, b ordering.DeviceKey) int {

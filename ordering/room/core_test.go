@@ -267,6 +267,7 @@ func TestOwnWordsArePublishedWhenAMemberIsNotConnected(t *testing.T) {
 	w := newNetwork(t, 9, 3)
 	w.shared()
 	w.nodes[0].connect(w.nodes[1])
+	w.run(100*time.Millisecond, nil)
 	for _, x := range w.nodes[:2] {
 		x.published = nil
 	}

@@ -287,7 +287,7 @@ func (c *Core) lamportDue() time.Time {
 			sooner(o.held.AdoptDue())
 		}
 	}
-	if ch := o.change; ch != nil && !ch.Proposed {
+	if ch := o.change; ch != nil && !ch.Proposed && c.mayPropose() {
 		sooner(ch.AskAt())
 		if due := ch.Due(); c.now.Before(due) {
 			sooner(due)

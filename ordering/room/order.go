@@ -213,7 +213,7 @@ func (c *Core) refresh() {
 	}
 	switch {
 	case now.Role != control.Leader:
-		o.lead.epochAt = 0
+		o.lead.epochAt, o.change = 0, nil
 	case was.Role != control.Leader:
 		o.lead.tickAt = c.now.Add(tick)
 	}

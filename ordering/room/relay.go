@@ -54,7 +54,7 @@ func (c *Core) signal(to ordering.DeviceKey, s ordering.Signal) {
 		}
 		return
 	}
-	if len(c.peers) == 0 || !c.graph.IsMember(to) {
+	if len(c.peers) == 0 || !c.mayOrder(to) {
 		return
 	}
 	if c.relays.nonce == 0 {
@@ -89,7 +89,7 @@ func (c *Core) relay(bringer ordering.DeviceKey, r *ordering.Relay) error {
 	switch {
 	case r.Room != c.cfg.Room || r.From == c.cfg.Self.Device:
 		return nil
-	case !c.graph.IsMember(r.From) || !c.graph.IsMember(r.To):
+	case !c.mayOrder(r.From) || !c.mayOrder(r.To):
 		return ordering.Refuse(ordering.NotMember, ordering.EntryID{})
 	case c.relays.seen[relayID{r.From, r.Nonce}]:
 		return nil
@@ -119,7 +119,7 @@ func (c *Core) relay(bringer ordering.DeviceKey, r *ordering.Relay) error {
 
 // heed takes a signal that a member said, itself or through others.
 func (c *Core) heed(d ordering.DeviceKey, s ordering.Signal, direct bool) error {
-	if !c.graph.IsMember(d) && !direct {
+	if !c.mayOrder(d) && !direct {
 		return ordering.Refuse(ordering.NotMember, ordering.EntryID{})
 	}
 	if s, ok := s.(*ordering.Standing); ok {

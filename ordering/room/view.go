@@ -110,6 +110,20 @@ func (c *Core) leader() ordering.Origin {
 	return best
 }
 
+// HasSeat reports whether a device holds a seat of the control log. Who has one is
+// needed, and heard about the order, also when it is no member any more.
+func (c *Core) HasSeat(d ordering.DeviceKey) bool {
+	o := c.order
+	if o == nil {
+		return false
+	}
+	conf := o.status.Conf
+	return slices.ContainsFunc(slices.Concat(conf.Voters, conf.Outgoing, conf.Learners), func(v ordering.Origin) bool { return v.Device == d })
+}
+
+// mayOrder reports whether a device takes part in ordering.
+func (c *Core) mayOrder(d ordering.DeviceKey) bool { return c.graph.IsMember(d) || c.HasSeat(d) }
+
 // MayLeave reports whether this replica can go without others having to find a new
 // leader: it does not lead, or nobody could take over.
 func (c *Core) MayLeave() bool {
@@ -142,7 +156,7 @@ func (c *Core) waitingFor() []ordering.Origin {
 			missing = append(missing, v)
 		}
 	}
-	if n := len(o.status.Conf.Voters); 2*(n-len(missing)) > n && slices.Contains(o.status.Conf.Voters, c.cfg.Self) {
+	if n := len(o.status.Conf.Voters); 2*(n-len(missing)) > n {
 		return nil
 	}
 	return missing

@@ -41,6 +41,7 @@ type canon struct {
 	confs   []confAt // ascending by index
 	origins map[ordering.Origin]int
 	reign   reign
+	epochal epochal
 }
 
 // slot is a place in the canonical final list.
@@ -87,7 +88,7 @@ func newCanon() *canon {
 		fates: make(map[ordering.EntryID]fate), wrote: make(map[ordering.EntryID]*ordering.Entry),
 		stamps: make(map[linear.Digest]ordering.EntryID), log: make(map[uint64]*record), held: make(map[place]*record),
 		leaders: make(map[uint64]*node), epochs: make(map[uint64]string), origins: make(map[ordering.Origin]int),
-		reign: reign{since: -1},
+		reign: reign{since: -1}, epochal: newEpochal(),
 	}
 }
 
@@ -110,6 +111,7 @@ func (c *canon) written(n *node, e *ordering.Entry) {
 	case first.Hash() != e.Hash() && !w.faults.Has(OldImage):
 		w.failf(n.i, "U12", "%s has two hashes", w.id(e.ID()))
 	}
+	c.stored(n, e)
 	if e.Seq != n.disk.have[e.Origin]+1 {
 		w.failf(n.i, "U4", "%s is stored after seq %d", w.id(e.ID()), n.disk.have[e.Origin])
 	}
@@ -145,6 +147,7 @@ func (c *canon) logged(n *node, s *control.Save) {
 		if x == nil {
 			x = &record{place: at, kind: r.Kind, data: r.Data}
 			c.held[at] = x
+			c.opens(n, r)
 		} else if x.kind != r.Kind || !bytes.Equal(x.data, r.Data) {
 			w.failf(n.i, "P-2", "record %d of term %d differs between two logs", r.Index, r.Term)
 		}
@@ -395,7 +398,7 @@ func (c *canon) rights(d *disk, e *ordering.Entry) (void, known bool) {
 			}
 		}
 	case ordering.KindRemove:
-		if a, err := ordering.DecodeRemove(e.Body); err == nil && d.admitted[a.Device] {
+		if a, err := ordering.DecodeRemove(e.Body); err == nil {
 			d.admitted[a.Device] = false
 		}
 	case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
@@ -499,7 +502,7 @@ func (c *canon) installed(n *node, in *room.Install) {
 	}
 	d.admitted = nil
 	for _, m := range w.nodes { // the same as of whoever made the snapshot
-		if m.disk.applied == in.Saved.LinApplied && m.disk.admitted != nil {
+		if m.disk.applied == in.Saved.LinApplied && m.disk.admitted != nil && m.disk.emittedAs(in.Emitted) {
 			d.admitted = maps.Clone(m.disk.admitted)
 		}
 	}
@@ -613,7 +616,13 @@ func (c *canon) said(n *node, m ordering.Message) {
 		if s, err := ordering.DecodeSignal(m.Data); err == nil && m.From == n.self.Device {
 			c.said(n, s)
 		}
-	case *ordering.Digest, *ordering.Bully:
+	case *ordering.Ack:
+		c.acked(n, m)
+	case *ordering.SealOK:
+		c.saidSealed(n, m)
+	case *ordering.CutHave:
+		c.saidHolds(n, m.Epoch, m.Have)
+	case *ordering.Digest, *ordering.Bully, *ordering.SealAsk, *ordering.CutWant:
 	}
 }
 

@@ -33,6 +33,9 @@ type disk struct {
 	admitted   map[ordering.DeviceKey]bool // by the final list: false means removed
 	epoch      uint64                      // of the newest final
 	frozen     bool                        // a checkpoint was committed that differs
+	open       uint64                      // epoch, by the mark
+	nativeOf   uint64                      // epoch of native
+	native     ordering.Key                // of the newest final that is native to its Lamport epoch
 }
 
 // commitAt is up to where the log was known to be committed at a time.
@@ -165,6 +168,7 @@ func (n *node) apply(r *room.Ready) {
 		n.install(r.Install)
 	}
 	w.canon.committed(n)
+	w.canon.epochCommitted(n, r)
 }
 
 // install takes up a snapshot: control log, mark and the final list up to there.

@@ -490,12 +490,12 @@ func (w *World) core(r *rand.Rand) []*node {
 	for _, i := range r.Perm(len(w.nodes)) {
 		if n := w.nodes[i]; n.state != gone && n.state != unborn && !n.leaving && !n.setback && len(n.disk.have) > 0 {
 			chosen = append(chosen, n)
-			if !w.moving() && w.majority(func(m *node) bool { return slices.Contains(chosen, m) }) {
+			if !w.moving() && w.meets(chosen) && w.majority(func(m *node) bool { return slices.Contains(chosen, m) }) {
 				break
 			}
 		}
 	}
-	if !w.majority(func(m *node) bool { return slices.Contains(chosen, m) }) {
+	if !w.meets(chosen) || !w.majority(func(m *node) bool { return slices.Contains(chosen, m) }) {
 		return nil
 	}
 	slices.SortFunc(chosen, func(a, b *node) int { return a.i - b.i })

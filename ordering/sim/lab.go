@@ -20,7 +20,7 @@ type Lab struct {
 	devices []ed25519.PrivateKey
 	people  []ed25519.PrivateKey
 	stamps  map[stampOf]*ordering.Stamp
-	genes   map[[2]int]ordering.Verified
+	genes   map[foundingOf]ordering.Verified
 }
 
 type stampOf struct {
@@ -30,12 +30,17 @@ type stampOf struct {
 	text   string
 }
 
+type foundingOf struct {
+	creator, number int
+	mode            ordering.Mode
+}
+
 // maxStamps bounds the memory of a Lab: beyond, stamps are made anew.
 const maxStamps = 100_000
 
 // NewLab returns a Lab.
 func NewLab() *Lab {
-	l := &Lab{stamps: make(map[stampOf]*ordering.Stamp), genes: make(map[[2]int]ordering.Verified)}
+	l := &Lab{stamps: make(map[stampOf]*ordering.Stamp), genes: make(map[foundingOf]ordering.Verified)}
 	for i := range MaxNodes {
 		l.devices = append(l.devices, keyOf(byte(1+i)))
 	}
@@ -60,12 +65,12 @@ func (l *Lab) origin(i, instance int) ordering.Origin {
 
 // genesis returns the founding entry of the room that the given node creates. It
 // is the same in all worlds.
-func (l *Lab) genesis(creator, number int) (ordering.Verified, ordering.RoomID) {
-	k := [2]int{creator, number}
+func (l *Lab) genesis(creator, number int, mode ordering.Mode) (ordering.Verified, ordering.RoomID) {
+	k := foundingOf{creator, number, mode}
 	g, ok := l.genes[k]
 	if !ok {
 		g = room.Found(l.origin(creator, 0), l.devices[creator],
-			ordering.Genesis{Name: "room", Mode: ordering.Leader, NodeName: nodeName(number), Invite: invite}, time.Unix(1_000_000, 0))
+			ordering.Genesis{Name: "room", Mode: mode, NodeName: nodeName(number), Invite: invite}, time.Unix(1_000_000, 0))
 		l.genes[k] = g
 	}
 	return g, ordering.RoomID(g.Run().Last().Hash())

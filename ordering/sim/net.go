@@ -106,6 +106,7 @@ func (n *node) send(m room.Envelope) {
 	for range copies {
 		w.carry(l, func() { to.hear(n, s, m.Msg) })
 	}
+	w.linger(n, to, m.Msg)
 }
 
 // carry moves something over a link, in order unless the link is unruly.

@@ -299,6 +299,7 @@ func (n *node) planTick() {
 func (n *node) carryOut(r *room.Ready) {
 	w := n.w
 	n.heldBack(r)
+	n.ambush(r)
 	if n.dies(beforeCommit) {
 		return
 	}

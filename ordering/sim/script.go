@@ -23,12 +23,12 @@ import (
 //	# what would go wrong
 //	room n1 n2 n3
 //	----
-//	   2.415 at rest: voters n1,n2,n3, n3 leads term 3
+//	   0.000 at rest: voters n1,n2,n3, n3 leads term 3
 //
 //	kill n3
-//	expect leader n2 within 500ms
+//	expect leader n2 within 1s
 //	----
-//	   2.415 n3 is dead
+//	   0.000 n3 is dead
 //	   ...
 //
 // The world is that of the simulator, with the same checks after every commit,
@@ -143,6 +143,7 @@ type script struct {
 	lab     *Lab
 	w       *World
 	out     strings.Builder
+	began   time.Duration // when the world was at rest: the trace counts from there
 	errs    []error
 	number  int // of the line that is carried out
 	told    []telling
@@ -152,7 +153,6 @@ type script struct {
 	wait    []ordering.Ref           // said, and its fate is not told yet
 	images  map[*node]*disk
 	frames  *regexp.Regexp // of what goes over the wire, what is shown; nil: nothing
-	shown   int            // lines of the world's own trace that were looked at
 	marked  mark
 	toggles int // of links, that heal has ended
 }
@@ -196,7 +196,7 @@ var commands = map[string]func(s *script, args []string) error{
 	"sleep": each((*node).sleep), "wake": (*script).wake, "drain": each(func(n *node) { n.drain(func() {}) }), "nervous": (*script).nervous,
 	"full": each(func(n *node) { n.setDisk(true, true) }), "low": each(func(n *node) { n.setDisk(false, true) }), "free": each(func(n *node) { n.setDisk(false, false) }),
 	"image": (*script).image, "restore": (*script).restore, "wipe": (*script).wipe, "wall": (*script).wall,
-	"join": (*script).join, "remove": (*script).remove, "poison": (*script).poison, "twin": (*script).twin,
+	"join": (*script).join, "switch": (*script).switchOrder, "remove": (*script).remove, "poison": (*script).poison, "twin": (*script).twin,
 	"finals": (*script).finals, "status": (*script).status, "disk": (*script).disk, "frames": (*script).setFrames,
 }
 
@@ -246,8 +246,9 @@ func (s *script) found(args []string) error {
 			return err
 		}
 	}
-	if m := o.key("ordering"); m != "" && m != "leader" {
-		return fmt.Errorf("no such ordering")
+	begins, err := modeOf(cmp.Or(o.key("ordering"), "leader"))
+	if err != nil {
+		return err
 	}
 	absent := o.key("absent")
 	if err := o.rest(); err != nil || len(o.words) == 0 || len(o.words) > MaxNodes {
@@ -255,13 +256,14 @@ func (s *script) found(args []string) error {
 	}
 	s.w = s.lab.stage(p)
 	w := s.w
+	w.epochs.begins = begins
 	for i, name := range o.words {
 		number, err := strconv.Atoi(strings.TrimPrefix(name, "n"))
 		if err != nil || s.find(name) != nil {
 			return fmt.Errorf("%q is no name like n1, or twice", name)
 		}
 		if i == 0 {
-			w.genes, w.room = s.lab.genesis(0, number)
+			w.genes, w.room = s.lab.genesis(0, number, w.epochs.begins)
 		}
 		w.enter(number)
 	}
@@ -280,6 +282,7 @@ func (s *script) found(args []string) error {
 	ok := s.pass(maxScriptWait, func() bool { return s.unrest() == "" })
 	s.told = nil // how it came to this is not told
 	s.out.Reset()
+	s.began = w.now
 	if !ok {
 		return fmt.Errorf("does not come to rest: %s", s.unrest())
 	}
@@ -450,7 +453,7 @@ func (s *script) flush(older time.Duration) {
 		if who != "" {
 			who += " "
 		}
-		fmt.Fprintf(&s.out, "%8.3f %s%s\n", t.at.Seconds(), who, t.what)
+		fmt.Fprintf(&s.out, "%8.3f %s%s\n", (t.at - s.began).Seconds(), who, t.what)
 	}
 }
 
@@ -469,7 +472,7 @@ func (s *script) showFrames() {
 		if err != nil {
 			continue // no line of a world begins otherwise
 		}
-		fmt.Fprintf(&s.out, "%8.3f   %s\n", seconds, s.renumber(strings.Replace(what, "  -> ", " > ", 1)))
+		fmt.Fprintf(&s.out, "%8.3f   %s\n", seconds-s.began.Seconds(), s.renumber(strings.Replace(what, "   -> ", " > ", 1)))
 	}
 	s.w.opt.Trace.line = nil
 }

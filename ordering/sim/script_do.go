@@ -409,7 +409,7 @@ func (s *script) twin(args []string) error {
 	if err != nil || b.core == nil {
 		return fmt.Errorf("want two names of nodes that run: %w", err)
 	}
-	run, id := s.lab.genesis(a.i, a.number)
+	run, id := s.lab.genesis(a.i, a.number, s.w.epochs.begins)
 	s.tell(fmt.Sprintf("founds a room of the same name: the same room id is %t", id == s.w.room), a.title())
 	b.input("twin", func() {
 		if err := b.core.Receive(b.clock(), a.self.Device, run); err != nil {

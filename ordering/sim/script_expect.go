@@ -20,7 +20,7 @@ var conditions = map[string]func(s *script, args []string) (holds, error){
 	"rest": (*script).isRest, "leader": (*script).isLeader, "led": (*script).isLed, "followed": (*script).isFollowed, "elections": (*script).isElections, "term": (*script).isTerm,
 	"final": (*script).isFinal, "news": (*script).isNews, "once": (*script).isOnce, "all": (*script).isAll, "late": (*script).isLate, "order": (*script).isOrder, "last": (*script).isLast,
 	"finals": (*script).isFinals, "shown": (*script).isShown, "waits": (*script).isWaits, "voters": (*script).isVoters, "joint": (*script).isJoint,
-	"instance": (*script).isInstance, "installs": (*script).isInstalls, "dead": (*script).isDead, "clock": (*script).isClock,
+	"instance": (*script).isInstance, "installs": (*script).isInstalls, "dead": (*script).isDead, "clock": (*script).isClock, "epoch": (*script).isEpoch,
 }
 
 var errNotSo = errors.New("does not hold")
@@ -45,7 +45,7 @@ func (s *script) expect(args []string) error {
 	if err != nil {
 		return err
 	}
-	held := true
+	var held bool
 	switch {
 	case within > 0:
 		held = s.pass(within, func() bool { return why() == "" })

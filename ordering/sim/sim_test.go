@@ -28,6 +28,7 @@ var (
 	worldsFlag = flag.Uint64("worlds", 0, "how many worlds to try; 0: as many as -for allows")
 	forFlag    = flag.Duration("for", 30*time.Second, "how long to try worlds")
 	faultsFlag = flag.String("faults", "", "classes of faults instead of those that the seed chooses, by commas; all; none")
+	modeFlag   = flag.String("mode", "", "order of the rooms: leader, lamport or mixed; empty: as the seed says")
 	mutantFlag = flag.String("mutant", "", "make this mistake in all replicas and hunt for a world that shows it")
 	fullFlag   = flag.Bool("full", false, "print the whole trace of a failed world, or of the world of -seed")
 )
@@ -42,7 +43,14 @@ func TestMain(m *testing.M) {
 }
 
 func options(t testing.TB, seed uint64) Options {
-	opt := Options{Seed: seed}
+	opt := Options{Seed: seed, Ordering: OrderingOf(seed)}
+	if *modeFlag != "" {
+		o, err := ParseOrdering(*modeFlag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt.Ordering = o
+	}
 	if *faultsFlag != "" {
 		f, err := ParseFaults(*faultsFlag)
 		if err != nil {
@@ -96,7 +104,24 @@ func TestSim(t *testing.T) {
 		t.Errorf("mutant %s survives %d worlds", *mutantFlag, tally.worlds)
 	case *mutantFlag != "":
 		t.Logf("mutant %s is killed by seed %d, after %d worlds: %v", *mutantFlag, tally.failed, tally.worlds, tally.failure)
+		faults := "-"
+		if *faultsFlag != "" {
+			faults = *faultsFlag
+		}
+		t.Logf("for testdata/mutants.txt: %s %s %s %s", *mutantFlag, pinnedSeed(tally.failed), faults, tally.failure.Invariant)
 	}
+}
+
+// pinnedSeed writes a seed as readPinned reads it.
+func pinnedSeed(seed uint64) string {
+	o := OrderingOf(seed)
+	if p, err := ParseOrdering(*modeFlag); err == nil {
+		o = p
+	}
+	if o == Led {
+		return strconv.FormatUint(seed, 10)
+	}
+	return fmt.Sprintf("%s:%d", o, seed)
 }
 
 func isSet(name string) (set bool) {
@@ -132,7 +157,17 @@ func play(t *testing.T, budget time.Duration) *tally {
 				}
 				opt := opt
 				opt.Seed = *fromFlag + k
+				if *modeFlag == "" {
+					opt.Ordering = OrderingOf(opt.Seed)
+				}
 				o := lab.Play(opt)
+				if o.Failure != nil && opt.Mutant != mutant.None {
+					sound := opt
+					sound.Mutant = mutant.None
+					if lab.Play(sound).Failure != nil {
+						o.Failure = nil // it says nothing of the mistake
+					}
+				}
 				mu.Lock()
 				sum.add(opt.Seed, o)
 				over := sum.failed != 0
@@ -211,6 +246,9 @@ func explain(t *testing.T, seed uint64) string {
 	if faults != o.Faults {
 		extra = " -faults=" + faults.String()
 	}
+	if *modeFlag != "" {
+		extra += " -mode=" + *modeFlag
+	}
 	if *mutantFlag != "" {
 		extra += " -mutant=" + *mutantFlag
 	}
@@ -263,7 +301,9 @@ func TestWallClocksChangeNoOrder(t *testing.T) {
 type pinned struct {
 	mutant    string // only in mutants.txt
 	seed      uint64
+	ordering  Ordering // "lamport:" or "mixed:" before the seed
 	faults    *Faults
+	play      string // instead of a seed: the name of a play
 	invariant string
 	line      string
 }
@@ -291,8 +331,21 @@ func readPinned(t *testing.T, file string, withMutant bool) (list []pinned) {
 		if len(x) != 2 {
 			t.Fatalf("%s: want seed and faults: %q", file, s.Text())
 		}
-		if p.seed, err = strconv.ParseUint(x[0], 10, 64); err != nil {
-			t.Fatalf("%s: %v", file, err)
+		if name, is := strings.CutPrefix(x[0], "play:"); is {
+			if p.play = name; plays[name] == nil {
+				t.Fatalf("%s: no play is called %s", file, name)
+			}
+		} else {
+			seed := x[0]
+			if mode, number, is := strings.Cut(seed, ":"); is {
+				seed = number
+				if p.ordering, err = ParseOrdering(mode); err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+			}
+			if p.seed, err = strconv.ParseUint(seed, 10, 64); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
 		}
 		if x[1] != "-" {
 			f, err := ParseFaults(x[1])
@@ -310,7 +363,7 @@ func readPinned(t *testing.T, file string, withMutant bool) (list []pinned) {
 func TestCorpus(t *testing.T) {
 	lab := NewLab()
 	for _, p := range readPinned(t, "corpus.txt", false) {
-		if o := lab.Play(Options{Seed: p.seed, Faults: p.faults}); o.Failure != nil {
+		if o := lab.Play(Options{Seed: p.seed, Ordering: p.ordering, Faults: p.faults}); o.Failure != nil {
 			t.Errorf("%s: %v", p.line, o.Failure)
 		}
 	}
@@ -327,15 +380,17 @@ func TestMutants(t *testing.T) {
 			if !known {
 				t.Fatal("no such mutant")
 			}
-			if p.invariant == "-" {
-				t.Skip(p.line)
+			show := func(m mutant.Mutant) *Failure {
+				if p.play != "" {
+					return plays[p.play](lab, m)
+				}
+				return lab.Play(Options{Seed: p.seed, Ordering: p.ordering, Faults: p.faults, Mutant: m}).Failure
 			}
-			o := lab.Play(Options{Seed: p.seed, Faults: p.faults, Mutant: m})
-			if o.Failure == nil || o.Failure.Invariant != p.invariant {
-				t.Errorf("want %s broken in seed %d, got %v", p.invariant, p.seed, o.Failure)
+			if f := show(m); f == nil || f.Invariant != p.invariant {
+				t.Errorf("want %s broken in %q, got %v", p.invariant, p.line, f)
 			}
-			if o := lab.Play(Options{Seed: p.seed, Faults: p.faults}); o.Failure != nil {
-				t.Errorf("without the mistake: %v", o.Failure)
+			if f := show(mutant.None); f != nil {
+				t.Errorf("without the mistake: %v", f)
 			}
 		})
 	}

@@ -149,7 +149,7 @@ func (w *World) describe(m ordering.Message) string {
 		return fmt.Sprintf("relay %s to %s, hops %d: %s", w.who(ordering.Origin{Device: m.From, Instance: ordering.Instance{1}}),
 			w.who(ordering.Origin{Device: m.To, Instance: ordering.Instance{1}}), m.Hops, what)
 	}
-	return "?"
+	return w.describeEpochal(m)
 }
 
 // describeRecord says what a record of the control log says.
@@ -169,7 +169,7 @@ func (w *World) describeRecord(r *control.Record) string {
 		}
 		return s
 	case *ordering.Epoch:
-		return fmt.Sprintf("epoch %d %s", c.N, w.whoAll(c.View))
+		return fmt.Sprintf("epoch %d %s", c.N, w.whoAll(c.View)) + w.describeEpoch(c)
 	case *ordering.Checkpoint:
 		return fmt.Sprintf("checkpoint %d", c.Index)
 	}

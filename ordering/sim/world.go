@@ -45,11 +45,12 @@ const (
 
 // Options choose a world.
 type Options struct {
-	Seed   uint64
-	Faults *Faults       // nil: as the seed says
-	Mutant mutant.Mutant // of all replicas
-	Trace  *Trace        // nil: none is written
-	Walls  bool          // all wall clocks are right, whatever the seed says (U13)
+	Seed     uint64
+	Faults   *Faults       // nil: as the seed says
+	Mutant   mutant.Mutant // of all replicas
+	Trace    *Trace        // nil: none is written
+	Ordering Ordering      // of the room
+	Walls    bool          // all wall clocks are right, whatever the seed says (U13)
 }
 
 // Outcome is what came of a world.
@@ -95,6 +96,7 @@ type World struct {
 	moved  bool // who hears whom, or leads, has changed
 	fail   *Failure
 	stats  Stats
+	epochs epochs
 }
 
 // plan is what the seed says about a world besides its faults.
@@ -209,7 +211,8 @@ func (l *Lab) begin(opt Options) *World {
 	}
 	numbers := r.Perm(12)[:n] // names whose bytewise order is not their numeric one
 	creator := r.IntN(n)
-	w.genes, w.room = l.genesis(creator, numbers[creator]+1)
+	w.chooseOrdering()
+	w.genes, w.room = l.genesis(creator, numbers[creator]+1, w.epochs.begins)
 	for i := range n {
 		w.nodes = append(w.nodes, w.newNode(i, numbers[i]+1, i == creator))
 	}
@@ -359,6 +362,7 @@ func (w *World) admit(n *node) {
 func (w *World) strike() {
 	w.era++
 	w.planFaults()
+	w.planEpochs()
 	for range w.plan.says {
 		w.during(time.Duration(w.load.Int64N(int64(w.plan.safety))), w.talk)
 	}
@@ -441,6 +445,7 @@ func (w *World) healAll() {
 		return
 	}
 	w.canon.settled(w, all)
+	w.switched(all)
 	began = w.now
 	bound = w.crownBound(all)
 	ok = w.run(bound, func() bool { return w.uncrowned(all) == "" })

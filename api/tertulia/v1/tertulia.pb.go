@@ -2686,6 +2686,94 @@ func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
 	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
 }
 
+type SwitchRoomRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Ordering      string                 `protobuf:"bytes,2,opt,name=ordering,proto3" json:"ordering,omitempty"` // lamport or leader
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchRoomRequest) Reset() {
+	*x = SwitchRoomRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchRoomRequest) ProtoMessage() {}
+
+func (x *SwitchRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchRoomRequest.ProtoReflect.Descriptor instead.
+func (*SwitchRoomRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *SwitchRoomRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *SwitchRoomRequest) GetOrdering() string {
+	if x != nil {
+		return x.Ordering
+	}
+	return ""
+}
+
+type SwitchRoomResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwitchRoomResponse) Reset() {
+	*x = SwitchRoomResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwitchRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwitchRoomResponse) ProtoMessage() {}
+
+func (x *SwitchRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwitchRoomResponse.ProtoReflect.Descriptor instead.
+func (*SwitchRoomResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+}
+
 type InviteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -2699,7 +2787,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2799,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2812,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *InviteRequest) GetRoom() string {
@@ -2757,7 +2845,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2857,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2870,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *InviteResponse) GetInvite() string {
@@ -2800,7 +2888,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2900,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +2913,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
 }
 
 type StatusResponse struct {
@@ -2847,7 +2935,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +2947,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +2960,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -2946,7 +3034,7 @@ type ViewRequest struct {
 
 func (x *ViewRequest) Reset() {
 	*x = ViewRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3046,7 @@ func (x *ViewRequest) String() string {
 func (*ViewRequest) ProtoMessage() {}
 
 func (x *ViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3059,7 @@ func (x *ViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewRequest.ProtoReflect.Descriptor instead.
 func (*ViewRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
 }
 
 type ViewResponse struct {
@@ -2992,7 +3080,7 @@ type ViewResponse struct {
 
 func (x *ViewResponse) Reset() {
 	*x = ViewResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3004,7 +3092,7 @@ func (x *ViewResponse) String() string {
 func (*ViewResponse) ProtoMessage() {}
 
 func (x *ViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3017,7 +3105,7 @@ func (x *ViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewResponse.ProtoReflect.Descriptor instead.
 func (*ViewResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ViewResponse) GetNodeId() string {
@@ -3077,7 +3165,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3089,7 +3177,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3102,7 +3190,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
 }
 
 type ChangesResponse struct {
@@ -3113,7 +3201,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3213,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3226,7 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
 }
 
 type PageRequest struct {
@@ -3156,7 +3244,7 @@ type PageRequest struct {
 
 func (x *PageRequest) Reset() {
 	*x = PageRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3256,7 @@ func (x *PageRequest) String() string {
 func (*PageRequest) ProtoMessage() {}
 
 func (x *PageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3269,7 @@ func (x *PageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
 func (*PageRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PageRequest) GetRoom() string {
@@ -3231,7 +3319,7 @@ type PageResponse struct {
 
 func (x *PageResponse) Reset() {
 	*x = PageResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3331,7 @@ func (x *PageResponse) String() string {
 func (*PageResponse) ProtoMessage() {}
 
 func (x *PageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3344,7 @@ func (x *PageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageResponse.ProtoReflect.Descriptor instead.
 func (*PageResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *PageResponse) GetMessages() []*Message {
@@ -3298,7 +3386,7 @@ type SinceRequest struct {
 
 func (x *SinceRequest) Reset() {
 	*x = SinceRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3310,7 +3398,7 @@ func (x *SinceRequest) String() string {
 func (*SinceRequest) ProtoMessage() {}
 
 func (x *SinceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3323,7 +3411,7 @@ func (x *SinceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceRequest.ProtoReflect.Descriptor instead.
 func (*SinceRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SinceRequest) GetRoom() string {
@@ -3356,7 +3444,7 @@ type SinceResponse struct {
 
 func (x *SinceResponse) Reset() {
 	*x = SinceResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3456,7 @@ func (x *SinceResponse) String() string {
 func (*SinceResponse) ProtoMessage() {}
 
 func (x *SinceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3469,7 @@ func (x *SinceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceResponse.ProtoReflect.Descriptor instead.
 func (*SinceResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SinceResponse) GetMessages() []*Message {
@@ -3403,7 +3491,7 @@ type FinalsRequest struct {
 
 func (x *FinalsRequest) Reset() {
 	*x = FinalsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3503,7 @@ func (x *FinalsRequest) String() string {
 func (*FinalsRequest) ProtoMessage() {}
 
 func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3516,7 @@ func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
 func (*FinalsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *FinalsRequest) GetRoom() string {
@@ -3461,7 +3549,7 @@ type FinalsResponse struct {
 
 func (x *FinalsResponse) Reset() {
 	*x = FinalsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3473,7 +3561,7 @@ func (x *FinalsResponse) String() string {
 func (*FinalsResponse) ProtoMessage() {}
 
 func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3486,7 +3574,7 @@ func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsResponse.ProtoReflect.Descriptor instead.
 func (*FinalsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *FinalsResponse) GetMessages() []*Message {
@@ -3505,7 +3593,7 @@ type SetUsernameRequest struct {
 
 func (x *SetUsernameRequest) Reset() {
 	*x = SetUsernameRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3605,7 @@ func (x *SetUsernameRequest) String() string {
 func (*SetUsernameRequest) ProtoMessage() {}
 
 func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3618,7 @@ func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameRequest.ProtoReflect.Descriptor instead.
 func (*SetUsernameRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetUsernameRequest) GetUsername() string {
@@ -3548,7 +3636,7 @@ type SetUsernameResponse struct {
 
 func (x *SetUsernameResponse) Reset() {
 	*x = SetUsernameResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +3648,7 @@ func (x *SetUsernameResponse) String() string {
 func (*SetUsernameResponse) ProtoMessage() {}
 
 func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +3661,7 @@ func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameResponse.ProtoReflect.Descriptor instead.
 func (*SetUsernameResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
 }
 
 type MarkReadRequest struct {
@@ -3586,7 +3674,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3598,7 +3686,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3611,7 +3699,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *MarkReadRequest) GetRoom() string {
@@ -3636,7 +3724,7 @@ type MarkReadResponse struct {
 
 func (x *MarkReadResponse) Reset() {
 	*x = MarkReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +3736,7 @@ func (x *MarkReadResponse) String() string {
 func (*MarkReadResponse) ProtoMessage() {}
 
 func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +3749,7 @@ func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadResponse.ProtoReflect.Descriptor instead.
 func (*MarkReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
 }
 
 type EventsRequest struct {
@@ -3672,7 +3760,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3772,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3785,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{61}
 }
 
 type EventsResponse struct {
@@ -3720,7 +3808,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3820,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3833,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EventsResponse) GetType() string {
@@ -4028,7 +4116,11 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x13RemoveMemberRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\tR\x06member\"\x16\n" +
-	"\x14RemoveMemberResponse\"V\n" +
+	"\x14RemoveMemberResponse\"C\n" +
+	"\x11SwitchRoomRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1a\n" +
+	"\bordering\x18\x02 \x01(\tR\bordering\"\x14\n" +
+	"\x12SwitchRoomResponse\"V\n" +
 	"\rInviteRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1d\n" +
 	"\n" +
@@ -4104,7 +4196,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bordering\x18\n" +
 	" \x01(\tR\bordering\x12\x12\n" +
-	"\x04view\x18\v \x03(\tR\x04view2\x99\x0e\n" +
+	"\x04view\x18\v \x03(\tR\x04view2\xe8\x0e\n" +
 	"\vChatService\x12G\n" +
 	"\bJoinUser\x12\x1c.tertulia.v1.JoinUserRequest\x1a\x1d.tertulia.v1.JoinUserResponse\x12P\n" +
 	"\vSendMessage\x12\x1f.tertulia.v1.SendMessageRequest\x1a .tertulia.v1.SendMessageResponse\x12I\n" +
@@ -4121,7 +4213,9 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"CreateRoom\x12\x1e.tertulia.v1.CreateRoomRequest\x1a\x1f.tertulia.v1.CreateRoomResponse\x12G\n" +
 	"\bJoinRoom\x12\x1c.tertulia.v1.JoinRoomRequest\x1a\x1d.tertulia.v1.JoinRoomResponse\x12J\n" +
 	"\tLeaveRoom\x12\x1d.tertulia.v1.LeaveRoomRequest\x1a\x1e.tertulia.v1.LeaveRoomResponse\x12S\n" +
-	"\fRemoveMember\x12 .tertulia.v1.RemoveMemberRequest\x1a!.tertulia.v1.RemoveMemberResponse\x12A\n" +
+	"\fRemoveMember\x12 .tertulia.v1.RemoveMemberRequest\x1a!.tertulia.v1.RemoveMemberResponse\x12M\n" +
+	"\n" +
+	"SwitchRoom\x12\x1e.tertulia.v1.SwitchRoomRequest\x1a\x1f.tertulia.v1.SwitchRoomResponse\x12A\n" +
 	"\x06Invite\x12\x1a.tertulia.v1.InviteRequest\x1a\x1b.tertulia.v1.InviteResponse\x12A\n" +
 	"\x06Status\x12\x1a.tertulia.v1.StatusRequest\x1a\x1b.tertulia.v1.StatusResponse\x12;\n" +
 	"\x04View\x12\x18.tertulia.v1.ViewRequest\x1a\x19.tertulia.v1.ViewResponse\x12F\n" +
@@ -4145,7 +4239,7 @@ func file_tertulia_v1_tertulia_proto_rawDescGZIP() []byte {
 	return file_tertulia_v1_tertulia_proto_rawDescData
 }
 
-var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*Error)(nil),                 // 0: tertulia.v1.Error
 	(*Message)(nil),               // 1: tertulia.v1.Message
@@ -4188,33 +4282,35 @@ var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*LeaveRoomResponse)(nil),     // 38: tertulia.v1.LeaveRoomResponse
 	(*RemoveMemberRequest)(nil),   // 39: tertulia.v1.RemoveMemberRequest
 	(*RemoveMemberResponse)(nil),  // 40: tertulia.v1.RemoveMemberResponse
-	(*InviteRequest)(nil),         // 41: tertulia.v1.InviteRequest
-	(*InviteResponse)(nil),        // 42: tertulia.v1.InviteResponse
-	(*StatusRequest)(nil),         // 43: tertulia.v1.StatusRequest
-	(*StatusResponse)(nil),        // 44: tertulia.v1.StatusResponse
-	(*ViewRequest)(nil),           // 45: tertulia.v1.ViewRequest
-	(*ViewResponse)(nil),          // 46: tertulia.v1.ViewResponse
-	(*ChangesRequest)(nil),        // 47: tertulia.v1.ChangesRequest
-	(*ChangesResponse)(nil),       // 48: tertulia.v1.ChangesResponse
-	(*PageRequest)(nil),           // 49: tertulia.v1.PageRequest
-	(*PageResponse)(nil),          // 50: tertulia.v1.PageResponse
-	(*SinceRequest)(nil),          // 51: tertulia.v1.SinceRequest
-	(*SinceResponse)(nil),         // 52: tertulia.v1.SinceResponse
-	(*FinalsRequest)(nil),         // 53: tertulia.v1.FinalsRequest
-	(*FinalsResponse)(nil),        // 54: tertulia.v1.FinalsResponse
-	(*SetUsernameRequest)(nil),    // 55: tertulia.v1.SetUsernameRequest
-	(*SetUsernameResponse)(nil),   // 56: tertulia.v1.SetUsernameResponse
-	(*MarkReadRequest)(nil),       // 57: tertulia.v1.MarkReadRequest
-	(*MarkReadResponse)(nil),      // 58: tertulia.v1.MarkReadResponse
-	(*EventsRequest)(nil),         // 59: tertulia.v1.EventsRequest
-	(*EventsResponse)(nil),        // 60: tertulia.v1.EventsResponse
-	nil,                           // 61: tertulia.v1.RoomStatus.ClocksEntry
-	nil,                           // 62: tertulia.v1.StatusResponse.RefusedEntry
+	(*SwitchRoomRequest)(nil),     // 41: tertulia.v1.SwitchRoomRequest
+	(*SwitchRoomResponse)(nil),    // 42: tertulia.v1.SwitchRoomResponse
+	(*InviteRequest)(nil),         // 43: tertulia.v1.InviteRequest
+	(*InviteResponse)(nil),        // 44: tertulia.v1.InviteResponse
+	(*StatusRequest)(nil),         // 45: tertulia.v1.StatusRequest
+	(*StatusResponse)(nil),        // 46: tertulia.v1.StatusResponse
+	(*ViewRequest)(nil),           // 47: tertulia.v1.ViewRequest
+	(*ViewResponse)(nil),          // 48: tertulia.v1.ViewResponse
+	(*ChangesRequest)(nil),        // 49: tertulia.v1.ChangesRequest
+	(*ChangesResponse)(nil),       // 50: tertulia.v1.ChangesResponse
+	(*PageRequest)(nil),           // 51: tertulia.v1.PageRequest
+	(*PageResponse)(nil),          // 52: tertulia.v1.PageResponse
+	(*SinceRequest)(nil),          // 53: tertulia.v1.SinceRequest
+	(*SinceResponse)(nil),         // 54: tertulia.v1.SinceResponse
+	(*FinalsRequest)(nil),         // 55: tertulia.v1.FinalsRequest
+	(*FinalsResponse)(nil),        // 56: tertulia.v1.FinalsResponse
+	(*SetUsernameRequest)(nil),    // 57: tertulia.v1.SetUsernameRequest
+	(*SetUsernameResponse)(nil),   // 58: tertulia.v1.SetUsernameResponse
+	(*MarkReadRequest)(nil),       // 59: tertulia.v1.MarkReadRequest
+	(*MarkReadResponse)(nil),      // 60: tertulia.v1.MarkReadResponse
+	(*EventsRequest)(nil),         // 61: tertulia.v1.EventsRequest
+	(*EventsResponse)(nil),        // 62: tertulia.v1.EventsResponse
+	nil,                           // 63: tertulia.v1.RoomStatus.ClocksEntry
+	nil,                           // 64: tertulia.v1.StatusResponse.RefusedEntry
 }
 var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	2,  // 0: tertulia.v1.RoomInfo.progress:type_name -> tertulia.v1.Progress
 	1,  // 1: tertulia.v1.RoomInfo.last:type_name -> tertulia.v1.Message
-	61, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
+	63, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
 	6,  // 3: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
 	12, // 4: tertulia.v1.MessagesRequest.resume:type_name -> tertulia.v1.Cursor
 	14, // 5: tertulia.v1.MessagesResponse.attached:type_name -> tertulia.v1.Attached
@@ -4229,7 +4325,7 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	3,  // 14: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
 	5,  // 15: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
 	7,  // 16: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
-	62, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
+	64, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
 	3,  // 18: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
 	5,  // 19: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
 	1,  // 20: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
@@ -4250,43 +4346,45 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	35, // 35: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
 	37, // 36: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
 	39, // 37: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
-	41, // 38: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
-	43, // 39: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
-	45, // 40: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
-	47, // 41: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
-	49, // 42: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
-	51, // 43: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
-	53, // 44: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
-	55, // 45: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
-	57, // 46: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
-	59, // 47: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
-	9,  // 48: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
-	11, // 49: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
-	16, // 50: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
-	18, // 51: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
-	20, // 52: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
-	22, // 53: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
-	24, // 54: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
-	26, // 55: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
-	28, // 56: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
-	30, // 57: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
-	32, // 58: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
-	34, // 59: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
-	36, // 60: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
-	38, // 61: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
-	40, // 62: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
-	42, // 63: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
-	44, // 64: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
-	46, // 65: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
-	48, // 66: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
-	50, // 67: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
-	52, // 68: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
-	54, // 69: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
-	56, // 70: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
-	58, // 71: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
-	60, // 72: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
-	48, // [48:73] is the sub-list for method output_type
-	23, // [23:48] is the sub-list for method input_type
+	41, // 38: tertulia.v1.ChatService.SwitchRoom:input_type -> tertulia.v1.SwitchRoomRequest
+	43, // 39: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
+	45, // 40: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
+	47, // 41: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
+	49, // 42: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
+	51, // 43: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
+	53, // 44: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
+	55, // 45: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
+	57, // 46: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
+	59, // 47: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
+	61, // 48: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
+	9,  // 49: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
+	11, // 50: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
+	16, // 51: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
+	18, // 52: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
+	20, // 53: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
+	22, // 54: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
+	24, // 55: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
+	26, // 56: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
+	28, // 57: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
+	30, // 58: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
+	32, // 59: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
+	34, // 60: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
+	36, // 61: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
+	38, // 62: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
+	40, // 63: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
+	42, // 64: tertulia.v1.ChatService.SwitchRoom:output_type -> tertulia.v1.SwitchRoomResponse
+	44, // 65: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
+	46, // 66: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
+	48, // 67: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
+	50, // 68: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
+	52, // 69: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
+	54, // 70: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
+	56, // 71: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
+	58, // 72: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
+	60, // 73: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
+	62, // 74: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
+	49, // [49:75] is the sub-list for method output_type
+	23, // [23:49] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
 	23, // [23:23] is the sub-list for extension extendee
 	0,  // [0:23] is the sub-list for field type_name
@@ -4309,7 +4407,7 @@ func file_tertulia_v1_tertulia_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tertulia_v1_tertulia_proto_rawDesc), len(file_tertulia_v1_tertulia_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

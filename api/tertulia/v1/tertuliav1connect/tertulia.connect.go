@@ -77,6 +77,8 @@ const (
 	// ChatServiceRemoveMemberProcedure is the fully-qualified name of the ChatService's RemoveMember
 	// RPC.
 	ChatServiceRemoveMemberProcedure = "/tertulia.v1.ChatService/RemoveMember"
+	// ChatServiceSwitchRoomProcedure is the fully-qualified name of the ChatService's SwitchRoom RPC.
+	ChatServiceSwitchRoomProcedure = "/tertulia.v1.ChatService/SwitchRoom"
 	// ChatServiceInviteProcedure is the fully-qualified name of the ChatService's Invite RPC.
 	ChatServiceInviteProcedure = "/tertulia.v1.ChatService/Invite"
 	// ChatServiceStatusProcedure is the fully-qualified name of the ChatService's Status RPC.
@@ -137,6 +139,9 @@ type ChatServiceClient interface {
 	LeaveRoom(context.Context, *connect.Request[v1.LeaveRoomRequest]) (*connect.Response[v1.LeaveRoomResponse], error)
 	// RemoveMember ends a device's membership and gives the others a new room key.
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// SwitchRoom gives a room another order. Only its creator's node can. It answers
+	// once that is on the node's disk; the room follows when it can agree.
+	SwitchRoom(context.Context, *connect.Request[v1.SwitchRoomRequest]) (*connect.Response[v1.SwitchRoomResponse], error)
 	// Invite makes an invite to a room.
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
@@ -262,6 +267,12 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(chatServiceMethods.ByName("RemoveMember")),
 			connect.WithClientOptions(opts...),
 		),
+		switchRoom: connect.NewClient[v1.SwitchRoomRequest, v1.SwitchRoomResponse](
+			httpClient,
+			baseURL+ChatServiceSwitchRoomProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("SwitchRoom")),
+			connect.WithClientOptions(opts...),
+		),
 		invite: connect.NewClient[v1.InviteRequest, v1.InviteResponse](
 			httpClient,
 			baseURL+ChatServiceInviteProcedure,
@@ -342,6 +353,7 @@ type chatServiceClient struct {
 	joinRoom      *connect.Client[v1.JoinRoomRequest, v1.JoinRoomResponse]
 	leaveRoom     *connect.Client[v1.LeaveRoomRequest, v1.LeaveRoomResponse]
 	removeMember  *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
+	switchRoom    *connect.Client[v1.SwitchRoomRequest, v1.SwitchRoomResponse]
 	invite        *connect.Client[v1.InviteRequest, v1.InviteResponse]
 	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	view          *connect.Client[v1.ViewRequest, v1.ViewResponse]
@@ -427,6 +439,11 @@ func (c *chatServiceClient) LeaveRoom(ctx context.Context, req *connect.Request[
 // RemoveMember calls tertulia.v1.ChatService.RemoveMember.
 func (c *chatServiceClient) RemoveMember(ctx context.Context, req *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
 	return c.removeMember.CallUnary(ctx, req)
+}
+
+// SwitchRoom calls tertulia.v1.ChatService.SwitchRoom.
+func (c *chatServiceClient) SwitchRoom(ctx context.Context, req *connect.Request[v1.SwitchRoomRequest]) (*connect.Response[v1.SwitchRoomResponse], error) {
+	return c.switchRoom.CallUnary(ctx, req)
 }
 
 // Invite calls tertulia.v1.ChatService.Invite.
@@ -517,6 +534,9 @@ type ChatServiceHandler interface {
 	LeaveRoom(context.Context, *connect.Request[v1.LeaveRoomRequest]) (*connect.Response[v1.LeaveRoomResponse], error)
 	// RemoveMember ends a device's membership and gives the others a new room key.
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// SwitchRoom gives a room another order. Only its creator's node can. It answers
+	// once that is on the node's disk; the room follows when it can agree.
+	SwitchRoom(context.Context, *connect.Request[v1.SwitchRoomRequest]) (*connect.Response[v1.SwitchRoomResponse], error)
 	// Invite makes an invite to a room.
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
@@ -638,6 +658,12 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(chatServiceMethods.ByName("RemoveMember")),
 		connect.WithHandlerOptions(opts...),
 	)
+	chatServiceSwitchRoomHandler := connect.NewUnaryHandler(
+		ChatServiceSwitchRoomProcedure,
+		svc.SwitchRoom,
+		connect.WithSchema(chatServiceMethods.ByName("SwitchRoom")),
+		connect.WithHandlerOptions(opts...),
+	)
 	chatServiceInviteHandler := connect.NewUnaryHandler(
 		ChatServiceInviteProcedure,
 		svc.Invite,
@@ -730,6 +756,8 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 			chatServiceLeaveRoomHandler.ServeHTTP(w, r)
 		case ChatServiceRemoveMemberProcedure:
 			chatServiceRemoveMemberHandler.ServeHTTP(w, r)
+		case ChatServiceSwitchRoomProcedure:
+			chatServiceSwitchRoomHandler.ServeHTTP(w, r)
 		case ChatServiceInviteProcedure:
 			chatServiceInviteHandler.ServeHTTP(w, r)
 		case ChatServiceStatusProcedure:
@@ -817,6 +845,10 @@ func (UnimplementedChatServiceHandler) LeaveRoom(context.Context, *connect.Reque
 
 func (UnimplementedChatServiceHandler) RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.RemoveMember is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) SwitchRoom(context.Context, *connect.Request[v1.SwitchRoomRequest]) (*connect.Response[v1.SwitchRoomResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.SwitchRoom is not implemented"))
 }
 
 func (UnimplementedChatServiceHandler) Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error) {
