@@ -1,19 +1,24 @@
 package room
 
 import (
+	"time"
+
 	"tertulia/ordering"
 )
 
 // Limits of passing on.
 const (
-	relaysKept  = 4096 // nonces remembered, so that what was passed on is not again
-	relayFanout = 2    // members asked to pass on at once, where some reach the receiver
+	relaysKept  = 4096             // nonces remembered, so that what was passed on is not again
+	relayFanout = 2                // members asked to pass on at once, where some reach the receiver
+	floodFresh  = 10 * time.Second // heard of so lately, a member is looked for by way of everybody
+	floodPause  = time.Second      // between two tries to find one that was not
 )
 
 // relays passes signals on between members that do not reach each other (B12).
 type relays struct {
 	nonce uint64
 	seen  map[relayID]bool
+	tried map[ordering.DeviceKey]time.Time // by way of everybody
 	ring  []relayID
 	next  int
 }
@@ -23,7 +28,9 @@ type relayID struct {
 	nonce uint64
 }
 
-func newRelays() relays { return relays{seen: make(map[relayID]bool)} }
+func newRelays() relays {
+	return relays{seen: make(map[relayID]bool), tried: make(map[ordering.DeviceKey]time.Time)}
+}
 
 // first reports whether the relay was not met before, and remembers it.
 func (r *relays) first(id relayID) bool {
@@ -52,7 +59,9 @@ func (c *Core) signal(to ordering.DeviceKey, s ordering.Signal) {
 		if _, standing := s.(*ordering.Standing); p.met || standing {
 			c.send(to, s)
 		}
-		return
+		if !p.met || !p.vital.Suspected {
+			return // who is suspected may be reached by others
+		}
 	}
 	if len(c.peers) == 0 || !c.mayOrder(to) {
 		return
@@ -60,28 +69,59 @@ func (c *Core) signal(to ordering.DeviceKey, s ordering.Signal) {
 	if c.relays.nonce == 0 {
 		c.relays.nonce = uint64(c.now.UnixNano()) // above those of an earlier life
 	}
+	if _, flood := c.ways(to, c.cfg.Self.Device, c.cfg.Self.Device); flood {
+		// Nobody near reaches it. It may be there all the same, further off: then
+		// it was heard of lately.
+		if last := c.relays.tried[to]; c.now.Sub(c.heardOf(to)) > floodFresh && c.now.Sub(last) < floodPause {
+			return
+		}
+		if len(c.relays.tried) >= relaysKept {
+			clear(c.relays.tried)
+		}
+		c.relays.tried[to] = c.now
+	}
 	c.relays.nonce++
 	c.passOn(ordering.SignRelay(c.cfg.Key, c.cfg.Room, to, c.relays.nonce, s), c.cfg.Self.Device)
 }
 
 // passOn sends a relay to those who reach its receiver, or else to all.
 func (c *Core) passOn(r *ordering.Relay, bringer ordering.DeviceKey) {
-	var near, all []ordering.DeviceKey
+	ways, _ := c.ways(r.To, r.From, bringer)
+	for _, d := range ways {
+		c.send(d, r)
+	}
+}
+
+// ways returns to whom a relay is handed, and whether they are all there are
+// since none of them reaches its receiver.
+func (c *Core) ways(to, from, bringer ordering.DeviceKey) (ways []ordering.DeviceKey, flood bool) {
+	var near []ordering.DeviceKey
 	for _, d := range c.Connected() {
-		if d == bringer || d == r.From || c.peers[d].vital.Suspected {
+		if d == bringer || d == from || d == to || c.peers[d].vital.Suspected {
 			continue
 		}
-		all = append(all, d)
-		if c.peers[d].hears[r.To] {
+		ways = append(ways, d)
+		if c.peers[d].hears[to] {
 			near = append(near, d)
 		}
 	}
 	if len(near) > 0 {
-		all = near[:min(len(near), relayFanout)]
+		return near[:min(len(near), relayFanout)], false
 	}
-	for _, d := range all {
-		c.send(d, r)
+	return ways, true
+}
+
+// heardOf returns when a device last said something, directly or through others.
+func (c *Core) heardOf(d ordering.DeviceKey) time.Time {
+	at := c.instance(d)
+	k := c.known[at]
+	if k == nil {
+		return time.Time{}
 	}
+	if o := c.order; o != nil {
+		return maxTime(k.at, o.heard[at])
+	}
+	return k.at
 }
 
 // relay takes a relay: it is for us, or is passed on.
