@@ -228,7 +228,7 @@ func (w *world) send(from, to int, m message) {
 	n := w.nodes[to]
 	for range copies * int(min(ways, 1)) {
 		life := n.life
-		w.at(ways*(100*time.Microsecond+time.Duration(w.Int64N(int64(w.delay)))), func() {
+		w.at(time.Duration(int64(ways)*(int64(100*time.Microsecond)+w.Int64N(int64(w.delay)))), func() {
 			if n.life == life && n.up && !n.sleep {
 				w.receive(n, m)
 			}

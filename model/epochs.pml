@@ -1,29 +1,32 @@
 /*
  * How one Lamport epoch follows another: what is written, acknowledged, sealed,
  * cut and final (the rules L1 to L9 of the protocol). Three members, all of them
- * voters of the control log; members crash and come back with their disks; two
- * leaders of the control log, of different terms, change the view at once.
+ * voters of the control log; members crash and come back with their disks; leaders
+ * of two terms change the view at once.
+ *
+ * Every schedule is covered, and more than every schedule:
+ *  - A message that was sent is never gone. Whoever makes use of it may do so at
+ *    any time or never, so loss, delay, doubling and reordering need no step of
+ *    their own, and neither do the messages: what was said is a set.
+ *  - A member acknowledges whenever it can. Nobody has to listen.
+ *  - Anybody may be asked to seal at any time, and a leader may count any of those
+ *    who did. A proposed Epoch is committed at any time or never, whatever its term.
  *
  * A final list is a number: how much of `canon` a member shows. Whoever makes an
  * entry final first appends it there; everybody else has to find the same entry at
  * the same place (U1). The other assertions name their invariant.
  *
- * What is more permissive than the protocol, so that it covers every schedule:
- * a message is lost, late or doubled as the search likes, for a receiver may take
- * at any time, or never, what was said last; and an Epoch that was proposed in any
- * term is committed at any time or never.
- *
- * A macro named in check.sh makes one deliberate mistake; the search must find it.
+ * A macro that check.sh sets makes one deliberate mistake. The search must find it.
  */
 
 #ifndef WRITTEN
-#define WRITTEN 3 /* entries at most: the i-th is of member i mod 3 */
+#define WRITTEN 3 /* entries at most, up to 4: the i-th is of member i mod 3 */
 #endif
 #ifndef CLOSED
 #define CLOSED 2 /* epochs that are closed at most */
 #endif
 #ifndef CRASHES
-#define CRASHES 1 /* at most, of all members together */
+#define CRASHES 1 /* of all members together */
 #endif
 #ifndef FIRST
 #define FIRST 7 /* view of epoch 0: a set of members, as bits */
@@ -37,50 +40,46 @@
 #define covers(a, b) (((b) & ~(a)) == 0)
 #define count(set) (in(0, set) + in(1, set) + in(2, set))
 
-/* by(view) is the set of all entries that members of a view write, ever. */
-#define by(view) ((in(0, view) * 73 + in(1, view) * 146 + in(2, view) * 36) & (bit(WRITTEN) - 1))
+/* by(v) is the set of all entries that the members in v write, ever. */
+#define by(v) ((in(0, v) * 9 + in(1, v) * 2 + in(2, v) * 4) & (bit(WRITTEN) - 1))
 
 /* Entries. An entry's past is all that its author held when it wrote it. */
-byte ts[WRITTEN];   /* 0: not written */
+byte ts[WRITTEN]; /* 0: not written */
 byte past[WRITTEN];
 
-/* The control log: epochs 0 to top are committed. cut[e] closes epoch e. */
-byte top = 0;
+/* The control log: epochs 0 to top are committed, and cut[e] closes e. */
+byte top;
 byte view[CLOSED + 1];
-byte cut[CLOSED];
+byte cut[CLOSED + 1];
 
-/* Members: what is durable ... */
-byte disk[N];     /* entries */
+/* Members. Of all this a crash forgets what is held and not on disk. */
+byte held[N]; /* entries accepted */
+byte disk[N]; /* entries durable */
 byte epoch[N];
 bool sealed[N];
-byte sealHave[N]; /* entries that were durable when it sealed */
+byte sealHave[N]; /* what was durable when it sealed */
 byte shown[N];    /* length of the final list */
-byte emitted[N];  /* the same, as a set */
+byte emitted[N];  /* the same, as a set of entries */
 
-/* ... and what a crash forgets. */
-byte held[N];      /* entries accepted, durable or not */
-byte ackEpoch[9];  /* of the newest Ack that member i/3 heard of member i%3 */
-byte ackHave[9];
-bool changing[2];  /* member i runs a view change in term i */
-byte changes[2];   /* the epoch that it closes */
-byte answered[2];  /* members whose SealOK it has */
-byte united[2];    /* entries that they hold */
+/* What was sent. */
+#define at(x, e) (3 * (e) + (x))
+short acks[3 * (CLOSED + 1)]; /* in epoch e by member x: a set of sets of entries */
+bool answered[3 * (CLOSED + 1)]; /* SealOK */
+byte answer[3 * (CLOSED + 1)];
 
-/* What is on its way. */
-byte saidEpoch[N]; /* the Ack that a member said last */
-byte saidHave[N];
-bool proposed[2];  /* an Epoch, in term i */
+/* An Epoch proposed in each of two terms and not committed. */
+bool proposed[2];
 byte propBase[2];
 byte propView[2];
 byte propCut[2];
 
 /* What only the checks know. */
 byte canon[WRITTEN];
-byte length = 0;
+byte length;
 byte finals[CLOSED + 1]; /* natives that became final while their epoch was open */
-byte crashes = 0;
+byte crashes;
 
-hidden byte k, best, want, floor, m, q, ok, at;
+hidden byte k, best, want, height, m, q, a, ok, heard;
 
 /* first sets best to the lowest of a set in the order (ts, author, seq). */
 inline first(set) {
@@ -97,24 +96,72 @@ inline first(set) {
 	od
 }
 
-/* clock sets floor to the lower of itself and the highest ts of a set (L4). */
+/* clock sets height to the highest ts of a set (L4). */
 inline clock(set) {
-	at = 0;
+	height = 0;
 	k = 0;
 	do
 	:: k < WRITTEN ->
 		if
-		:: in(k, set) && ts[k] > at -> at = ts[k]
+		:: in(k, set) && ts[k] > height -> height = ts[k]
 		:: else
 		fi;
 		k++
 	:: else -> break
-	od;
+	od
+}
+
+/* What a member acknowledges: its disk, frozen while it is sealed (L3) ... */
+#ifdef NO_FREEZE
+#define content(x) (disk[x])
+#elif defined(ACK_EARLY)
+#define content(x) (sealed[x] -> sealHave[x] : held[x])
+#else
+#define content(x) (sealed[x] -> sealHave[x] : disk[x])
+#endif
+/* ... and what it counts for itself: the same (L6). */
+#ifdef SELF_MOVES
+#define own(x) (disk[x])
+#else
+#define own(x) (content(x))
+#endif
+
+/* say acknowledges, if the member is in the view (L3). */
+inline say(me) {
 	if
-	:: at < floor -> floor = at
+	:: in(me, view[epoch[me]]) -> acks[at(me, epoch[me])] = acks[at(me, epoch[me])] | bit(content(me))
 	:: else
 	fi
 }
+
+/* write has a member write entry e (L1). */
+inline write(me, e) {
+	want = held[me];
+	clock(want);
+	ts[e] = height + 1;
+	past[e] = held[me];
+	held[me] = held[me] | bit(e);
+	a = 0;
+	do /* L-1: every clock that it ever promised is lower */
+	:: a < bit(WRITTEN) ->
+		q = 0;
+		do
+		:: q <= CLOSED ->
+			if
+			:: in(a, acks[at(me, q)]) -> clock(a); assert(height < ts[e])
+			:: else
+			fi;
+			q++
+		:: else -> break
+		od;
+		a++
+	:: else -> break
+	od
+}
+
+/* Natives of the open epoch that a member holds and has not emitted (L5). */
+#define before(e) ((e) > 0 -> cut[(e) - ((e) > 0)] : 0)
+#define waiting(x) (held[x] & by(view[epoch[x]]) & ~before(epoch[x]) & ~emitted[x])
 
 /* emit makes a native final, its causal past first (L7). */
 inline emit(me, native) {
@@ -133,23 +180,19 @@ inline emit(me, native) {
 	od
 }
 
-/* What member x acknowledges: its disk, frozen while it is sealed (L3). */
-#ifdef NO_FREEZE
-#define content(x) (disk[x])
-#elif defined(ACK_EARLY)
-#define content(x) (sealed[x] -> sealHave[x] : held[x])
+/* An Ack with this content counts for native m at member x (L6). */
+#ifdef UNCOVERED
+#define counts(x, y, have) (height >= ts[m] && covers(held[x], (have) & by(bit(y))))
+#elif defined(BLIND_CLOCK)
+#define counts(x, y, have) (height >= ts[m] && in(m, have))
 #else
-#define content(x) (sealed[x] -> sealHave[x] : disk[x])
+#define counts(x, y, have) (height >= ts[m] && in(m, have) && covers(held[x], (have) & by(bit(y))))
 #endif
-#ifdef SELF_MOVES
-#define own(x) (disk[x])
+#ifdef ANY_EPOCH
+#define said(x, e) (acks[x] | acks[at(x, (CLOSED > 0))] | acks[at(x, CLOSED)])
 #else
-#define own(x) content(x)
+#define said(x, e) (acks[at(x, e)])
 #endif
-
-/* Natives of the open epoch of x that x holds and has not emitted (L5). */
-#define before(e) ((e) > 0 -> cut[((e) > 0 -> (e) - 1 : 0)] : 0)
-#define waiting(x) (held[x] & by(view[epoch[x]]) & ~before(epoch[x]) & ~emitted[x])
 
 /* settle makes the first native final, if it is stable (L6). */
 inline settle(me) {
@@ -157,43 +200,31 @@ inline settle(me) {
 	first(want);
 	m = best;
 	ok = true;
-	floor = NONE;
 	q = 0;
 	do
 	:: q < N ->
+		heard = !in(q, view[epoch[me]]);
 		if
-		:: !in(q, view[epoch[me]])
+		:: heard
+		:: !heard && q == me -> a = own(me); clock(a); heard = counts(me, q, a)
 		:: else ->
-			if
-			:: q == me -> want = own(me)
-			:: else ->
-				want = ackHave[3 * me + q];
-#ifndef ANY_EPOCH
+			a = 0;
+			do
+			:: a < bit(WRITTEN) && !heard ->
 				if
-				:: ackEpoch[3 * me + q] != epoch[me] + 1 -> ok = false
+				:: in(a, said(q, epoch[me])) -> clock(a); heard = counts(me, q, a)
 				:: else
-				fi
-#endif
-			fi;
-#ifndef BLIND_CLOCK
-			if
-			:: !covers(held[me], want & by(bit(q))) -> ok = false
-			:: else
-			fi;
-#endif
-#ifndef UNCOVERED
-			if
-			:: !in(m, want) -> ok = false
-			:: else
-			fi;
-#endif
-			clock(want)
+				fi;
+				a++
+			:: else -> break
+			od
 		fi;
+		ok = ok && heard;
 		q++
 	:: else -> break
 	od;
 	if
-	:: ok && ts[m] <= floor ->
+	:: ok ->
 		q = 0;
 		do
 		:: q < N ->
@@ -208,21 +239,7 @@ inline settle(me) {
 	fi
 }
 
-/* write has x write entry i (L1). */
-inline write(me, e) {
-	floor = NONE;
-	want = held[me];
-	clock(want);
-	ts[e] = floor + 1;
-	past[e] = held[me];
-	held[me] = held[me] | bit(e);
-	floor = NONE;
-	want = saidHave[me];
-	clock(want);
-	assert(ts[e] > floor) /* L-1 */
-}
-
-/* open closes the open epoch of x at its cut and opens the next (L9 step 5). */
+/* open closes a member's epoch at its cut and opens the next (L9 step 5). */
 inline open(me) {
 	m = waiting(me) & cut[epoch[me]];
 	do
@@ -238,118 +255,111 @@ inline open(me) {
 	od;
 	epoch[me]++;
 	sealed[me] = false;
-	sealHave[me] = 0
+	sealHave[me] = 0;
+	say(me)
 }
 
-/* crash leaves x its disk alone. What it wrote and did not sync was never written:
- * nobody else has it. */
+/* seal answers a leader (L9 step 1); it is durable before it is said. */
+inline seal(me) {
+	sealed[me] = true;
+	sealHave[me] = disk[me];
+	if
+	:: !answered[at(me, epoch[me])] -> answered[at(me, epoch[me])] = true; answer[at(me, epoch[me])] = disk[me]
+	:: else /* a leader may still have what was said before a crash */
+	fi
+}
+
+/* crash leaves a member its disk alone. What it wrote and did not make durable was
+ * never written: nobody else has it. */
 inline crash(me) {
 	crashes++;
 	k = 0;
 	do
 	:: k < WRITTEN ->
 		if
-		:: author(k) == me && in(k, held[me]) && !in(k, disk[me]) -> ts[k] = 0; past[k] = 0
+		:: author(k) == me && in(k, held[me] & ~disk[me]) -> ts[k] = 0; past[k] = 0
 		:: else
 		fi;
 		k++
 	:: else -> break
 	od;
 	held[me] = disk[me];
-	q = 0;
-	do
-	:: q < N -> ackEpoch[3 * me + q] = 0; ackHave[3 * me + q] = 0; q++
-	:: else -> break
-	od;
 #ifdef FORGET_SEAL
 	sealed[me] = false;
 	sealHave[me] = 0;
 #endif
-	if
-	:: me < 2 -> changing[me] = false; changes[me] = 0; answered[me] = 0; united[me] = 0
-	:: else
-	fi
+	skip
 }
 
-/* May x write entry i: its own next one. */
-#define canWrite(x, i) (i < WRITTEN && author(i) == x && ts[i] == 0 && (i < N || ts[(i >= N -> i - N : 0)] > 0))
+/* May a member write entry i: its own next one. */
+#define canWrite(x, i) ((i) < WRITTEN && author(i) == x && ts[i] == 0 && ((i) < N || ts[(i) % N] > 0))
 
-/* May x accept entry i: another has it on disk, and its past is here (L2). */
-#define canAccept(x, i) (i < WRITTEN && !in(i, held[x]) && in(i, disk[0] | disk[1] | disk[2]) && covers(held[x], past[i]))
+/* May a member accept entry i: another has it on disk, and its past is here (L2). */
+#define canAccept(x, i) ((i) < WRITTEN && !in(i, held[x]) && in(i, disk[0] | disk[1] | disk[2]) && covers(held[x], past[i]))
 
-/* May x hear the Ack that y said last: it is newer than the one it has (L3). */
-#define canHear(x, y) (x != y && saidEpoch[y] > epoch[x] && (saidEpoch[y] > ackEpoch[3 * x + y] || \
-	(saidEpoch[y] == ackEpoch[3 * x + y] && saidHave[y] != ackHave[3 * x + y] && covers(saidHave[y], ackHave[3 * x + y]))))
-
-#define WRITE(i) :: d_step { canWrite(x, i) -> write(x, i) }
-#define ACCEPT(i) :: d_step { canAccept(x, i) -> held[x] = held[x] | bit(i) }
-#define HEAR(y) :: d_step { canHear(x, y) -> ackEpoch[3 * x + y] = saidEpoch[y]; ackHave[3 * x + y] = saidHave[y] }
+#define WRITE(i) :: d_step { canWrite(x, i) -> write(x, i); k = 0 }
+#define ACCEPT(i) :: d_step { canAccept(x, i) -> held[x] = held[x] | bit(i); say(x); k = 0 }
 
 proctype Member(byte x) {
 end:
 	do
-	WRITE(x)
-	WRITE(x + 3)
+	WRITE(0)
+	WRITE(1)
+	WRITE(2)
 	ACCEPT(0)
 	ACCEPT(1)
 	ACCEPT(2)
+#if WRITTEN > 3
+	WRITE(3)
 	ACCEPT(3)
-	HEAR(0)
-	HEAR(1)
-	HEAR(2)
-	:: d_step { held[x] != disk[x] -> disk[x] = held[x] } /* fsync */
-	:: d_step { /* say an Ack (L3); it carries its epoch plus 1, and 0 is none */
-		in(x, view[epoch[x]]) && (saidEpoch[x] != epoch[x] + 1 || saidHave[x] != content(x)) ->
-		saidEpoch[x] = epoch[x] + 1;
-		saidHave[x] = content(x)
-	   }
-	:: d_step { waiting(x) != 0 -> settle(x) }
-	:: d_step { /* asked to seal, by either leader (L9 step 1); durable at once */
-		!sealed[x] && ((changing[0] && changes[0] == epoch[x]) || (changing[1] && changes[1] == epoch[x])) ->
-		sealed[x] = true;
-		sealHave[x] = disk[x]
-	   }
-	:: d_step { epoch[x] < top && covers(disk[x], cut[epoch[x]]) -> open(x) }
+#endif
+	:: d_step { held[x] != disk[x] -> disk[x] = held[x]; say(x); k = 0 } /* fsync */
+	:: d_step { waiting(x) != 0 -> settle(x); k = 0 }
+	:: d_step { !sealed[x] && epoch[x] < CLOSED -> seal(x); k = 0 }
+	:: d_step { epoch[x] < top && covers(disk[x], cut[epoch[x]]) -> open(x); k = 0 }
 	:: d_step { crashes < CRASHES -> crash(x) }
 	od
 }
 
+/* What the members in a set said to have had when they sealed in epoch e. */
+#define all(e, set) ((!in(0, set) || answered[at(0, e)]) && (!in(1, set) || answered[at(1, e)]) && (!in(2, set) || answered[at(2, e)]))
+#define united(e, set) (in(0, set) * answer[at(0, e)] | in(1, set) * answer[at(1, e)] | in(2, set) * answer[at(2, e)])
+
+/* Are they enough (L9 step 2). */
 #ifdef NO_VIEW_MEMBER
-#define enough(c) (count(answered[c]) >= 2)
+#define enough(e, set) (count(set) >= 2)
 #elif defined(NO_QUORUM)
-#define enough(c) ((answered[c] & view[changes[c]]) != 0)
+#define enough(e, set) ((set & view[e]) != 0)
 #else
-#define enough(c) (count(answered[c]) >= 2 && (answered[c] & view[changes[c]]) != 0)
+#define enough(e, set) (count(set) >= 2 && (set & view[e]) != 0)
 #endif
+
+/* The cut that a leader proposes (L9 step 4), and whether it has it, and a majority
+ * of the voters too (L9 step 3). */
 #ifdef LONELY_CUT
-#define union(c) (disk[c] & by(view[changes[c]]))
+#define union(e, set) (before(e) | (disk[c] & by(view[e])))
+#elif defined(NO_SEAL)
+#define union(e, set) (before(e) | ((disk[0] | disk[1]) & by(view[e])))
 #else
-#define union(c) (united[c] & by(view[changes[c]]))
+#define union(e, set) (before(e) | (united(e, set) & by(view[e])))
 #endif
-#define copied(c) (covers(disk[c], union(c)) && \
-	covers(disk[0], union(c)) + covers(disk[1], union(c)) + covers(disk[2], union(c)) >= 2)
+#define copied(set) (covers(disk[c], set) && covers(disk[0], set) + covers(disk[1], set) + covers(disk[2], set) >= 2)
 
-#define SEALED(v) :: d_step { changing[c] && epoch[v] == changes[c] && sealed[v] && !in(v, answered[c]) -> \
-	answered[c] = answered[c] | bit(v); united[c] = united[c] | sealHave[v] }
-#define PROPOSE(next) :: d_step { changing[c] && epoch[c] == changes[c] && !proposed[c] && enough(c) && copied(c) -> \
-	proposed[c] = true; propBase[c] = changes[c]; propView[c] = next; \
-	propCut[c] = before(changes[c]) | union(c); \
-	changing[c] = false; changes[c] = 0; answered[c] = 0; united[c] = 0 }
+/* Each view that has a majority of the voters may be next. */
+#define PROPOSE(set, next) :: d_step { \
+	!proposed[c] && epoch[c] < CLOSED && all(epoch[c], set) && enough(epoch[c], set) && copied(union(epoch[c], set)) -> \
+	proposed[c] = true; propBase[c] = epoch[c]; propView[c] = next; propCut[c] = union(epoch[c], set) }
+#define PROPOSE_ANY(next) PROPOSE(1, next) PROPOSE(2, next) PROPOSE(3, next) PROPOSE(4, next) PROPOSE(5, next) PROPOSE(6, next) PROPOSE(7, next)
 
-/* The leader of the control log in term c, which runs at member c. */
+/* The leader of the control log in term c, at member c. */
 proctype Leader(byte c) {
 end:
 	do
-	:: d_step { !changing[c] && !proposed[c] && epoch[c] < CLOSED -> changing[c] = true; changes[c] = epoch[c] }
-	:: d_step { changing[c] && changes[c] != epoch[c] -> changing[c] = false; changes[c] = 0; answered[c] = 0; united[c] = 0 }
-	SEALED(0)
-	SEALED(1)
-	SEALED(2)
-	PROPOSE(3)
-	PROPOSE(5)
-	PROPOSE(6)
-	PROPOSE(7)
-	:: d_step { /* committed; the first of a base wins (L9 step 4) */
+	PROPOSE_ANY(3)
+	PROPOSE_ANY(5)
+	PROPOSE_ANY(6)
+	PROPOSE_ANY(7)
+	:: d_step { /* committed: the first of a base wins (L9 step 4) */
 		proposed[c] ->
 		if
 		:: propBase[c] == top ->
@@ -368,8 +378,13 @@ end:
 }
 
 init {
-	atomic {
+	d_step {
 		view[0] = FIRST;
+		say(0);
+		say(1);
+		say(2)
+	}
+	atomic {
 		run Member(0);
 		run Member(1);
 		run Member(2);

@@ -114,7 +114,7 @@ func (r *room) load(ctx context.Context) error {
 	}, saved)
 	var grants []keyGrant
 	var gone ordering.Key
-	var wish wish
+	var asked wish
 	for stored, err := range r.n.store.Restore(ctx, r.id) {
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (r *room) load(ctx context.Context) error {
 		case ordering.KindLeave, ordering.KindRemove:
 			gone = later(gone, e.Key())
 		case ordering.KindSwitch:
-			wish.take(e)
+			asked.take(e)
 		case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
 			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 		}
@@ -149,7 +149,7 @@ func (r *room) load(ctx context.Context) error {
 		return fmt.Errorf("node: resume the order of room %s: %w", r.id, err)
 	}
 	c.Health(now, r.n.diskState.Load() == nil, r.n.draining.Load())
-	r.core, r.self, r.grants, r.gone, r.wish, r.census = c, self, grants, gone, wish, -1
+	r.core, r.self, r.grants, r.gone, r.wish, r.census = c, self, grants, gone, asked, -1
 	clear(r.peers)
 	if r.owesKey() {
 		r.planRekey()

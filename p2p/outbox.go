@@ -142,15 +142,13 @@ func (o *outbox) share(rooms []ordering.RoomID) {
 }
 
 // tell appends signed addresses; beyond the limit they are left out.
-func (o *outbox) tell(r *wire.PeerRecords) bool {
+func (o *outbox) tell(r *wire.PeerRecords) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.records) >= maxRecordLists {
-		return false
+	if len(o.records) < maxRecordLists {
+		o.records = append(o.records, r)
+		o.poke()
 	}
-	o.records = append(o.records, r)
-	o.poke()
-	return true
 }
 
 // take removes the next frame, or returns nil.

@@ -27,6 +27,11 @@ type composer struct {
 	OnGrow func()
 	// OnPage receives the keys that page the message list.
 	OnPage func(*fyne.KeyEvent)
+	// OnEscape is called for the Escape key.
+	OnEscape func()
+	// OnShortcut is offered every shortcut first; true means that it was one
+	// of the window's.
+	OnShortcut func(fyne.Shortcut) bool
 
 	modifiers func() fyne.KeyModifier
 	rows      int
@@ -65,9 +70,19 @@ func (c *composer) TypedKey(e *fyne.KeyEvent) {
 	case fyne.KeyPageUp, fyne.KeyPageDown:
 		c.OnPage(e)
 		return
+	case fyne.KeyEscape:
+		c.OnEscape()
+		return
 	}
 	c.Entry.TypedKey(e)
 	c.grow()
+}
+
+// TypedShortcut implements fyne.Shortcutable.
+func (c *composer) TypedShortcut(s fyne.Shortcut) {
+	if !c.OnShortcut(s) {
+		c.Entry.TypedShortcut(s)
+	}
 }
 
 func (c *composer) send() {

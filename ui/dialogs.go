@@ -17,20 +17,27 @@ func (w *Window) askNewRoom() {
 	orders := widget.NewRadioGroup([]string{tr(textOrderLamport), tr(textOrderLeader)}, nil)
 	orders.SetSelected(tr(textOrderLamport))
 	orders.Horizontal, orders.Required = true, true
+	about := paragraph(tr(textLamportAbout), theme.SizeNameCaptionText, colorMuted, false)
 	var f *sheet
+	chosen := func() chat.Order {
+		if orders.Selected == tr(textOrderLeader) {
+			return chat.Leader
+		}
+		return chat.Lamport
+	}
+	orders.OnChanged = func(string) {
+		about.Segments[0].(*widget.TextSegment).Text = orderAbout(chosen())
+		about.Refresh()
+		f.popup.Resize(f.popup.MinSize())
+	}
 	submit := func() {
 		submitName(name.Text, f.act, func(room string) {
-			order := chat.Lamport
-			if orders.Selected == tr(textOrderLeader) {
-				order = chat.Leader
-			}
 			f.act.Disable()
-			w.createRoom(room, order, f.done)
+			w.createRoom(room, chosen(), f.done)
 		}, f.fail)
 	}
 	name.OnSubmitted = func(string) { submit() }
-	body := column(8, field(tr(textRoomName), name), field(tr(textOrderLabel), orders),
-		paragraph(tr(textOrderAbout), theme.SizeNameCaptionText, colorMuted, false))
+	body := column(8, field(tr(textRoomName), name), field(tr(textOrderLabel), orders), about)
 	f = newSheet(w.win, tr(textNewRoom), tr(textCancel), tr(textStart), body, submit)
 	f.show()
 	w.win.Canvas().Focus(name)

@@ -72,6 +72,9 @@ func (n *fakeNode) Changes(context.Context) <-chan struct{} { return n.changed }
 func (n *fakeNode) Page(_ context.Context, q chat.PageQuery) (chat.Page, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if q.Around != "" && indexIn(n.messages[q.Room], q.Around) < 0 {
+		return chat.Page{}, chat.Errorf(chat.CodeNotFound, "There is no message %s.", q.Around)
+	}
 	return pageOf(n.messages[q.Room], q), nil
 }
 
@@ -82,6 +85,11 @@ func pageOf(all []chat.Message, q chat.PageQuery) chat.Page {
 	}
 	low, high := max(len(all)-q.Limit, 0), len(all)
 	switch {
+	case q.Around != "":
+		i := indexIn(all, q.Around)
+		high = min(i+q.Limit-q.Limit/2, len(all))
+		low = max(high-q.Limit, 0)
+		high = min(low+q.Limit, len(all))
 	case q.Before != "":
 		high, _ = at(q.Before)
 		low = max(high-q.Limit, 0)
@@ -101,7 +109,7 @@ func (n *fakeNode) Send(_ context.Context, d chat.Draft) (chat.Sent, error) {
 	err := n.do("send "+d.Text, func() {
 		all := n.messages[d.Room]
 		m := message(len(all), d.Username)
-		m.ID, m.Text, m.Mine = fmt.Sprintf("sent/%d", len(all)), d.Text, true
+		m.ID, m.Text, m.Mine, m.ReplyTo = fmt.Sprintf("sent/%d", len(all)), d.Text, true, d.ReplyTo
 		n.messages[d.Room] = append(all, m)
 	})
 	return chat.Sent{}, err
@@ -149,12 +157,27 @@ func (n *fakeNode) MarkRead(_ context.Context, room, position string) error {
 	return nil
 }
 
+func (n *fakeNode) Search(_ context.Context, q chat.SearchQuery) ([]chat.Message, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var hits []chat.Message
+	for room, all := range n.messages {
+		for _, m := range slices.Backward(all) {
+			if (q.Room == "" || q.Room == room) && strings.Contains(strings.ToLower(m.Text), strings.ToLower(q.Text)) {
+				m.RoomID = room
+				hits = append(hits, m)
+			}
+		}
+	}
+	return hits, nil
+}
+
 var start = time.Date(2026, 11, 20, 9, 0, 0, 0, time.Local)
 
 // message is the i-th of a room; texts differ in length.
 func message(i int, sender string) chat.Message {
 	return chat.Message{
-		ID: fmt.Sprintf("m/%d", i), Position: fmt.Sprintf("%012d", i*10), Kind: chat.KindText, State: chat.Tentative,
+		ID: fmt.Sprintf("m/%d", i), Position: fmt.Sprintf("01%012d", i*10), Arrival: uint64(i) + 1, Kind: chat.KindText, State: chat.Tentative,
 		Sender: sender, SenderID: "id-" + sender, Text: strings.Repeat("some words ", 1+i*7%23), Time: start.Add(time.Duration(i) * 3 * time.Minute),
 	}
 }

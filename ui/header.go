@@ -14,16 +14,18 @@ import (
 type header struct {
 	OnInvite func()
 	OnMenu   func(at fyne.Position)
+	OnSearch func()
+	OnAbout  func()
 
 	root   *fyne.Container
-	title  *paint
+	title  *tappable
 	invite *widget.Button
 	room   chat.Room
 }
 
 func newHeader() *header {
 	h := &header{}
-	h.title = &paint{min: fyne.NewSize(120, 52), place: h.place}
+	h.title = &tappable{paint: paint{min: fyne.NewSize(120, 52), place: h.place}, OnTap: func() { h.OnAbout() }}
 	h.title.ExtendBaseWidget(h.title)
 	h.invite = widget.NewButtonWithIcon(tr(textInvite), theme.ContentAddIcon(), func() { h.OnInvite() })
 	h.invite.Importance = widget.HighImportance
@@ -33,8 +35,10 @@ func newHeader() *header {
 		h.OnMenu(at.AddXY(0, more.Size().Height))
 	})
 	more.Importance = widget.LowImportance
+	search := widget.NewButtonWithIcon("", theme.SearchIcon(), func() { h.OnSearch() })
+	search.Importance = widget.LowImportance
 	bar := container.NewBorder(nil, nil, nil,
-		container.NewCenter(container.NewHBox(h.invite, more)), h.title)
+		container.NewCenter(container.NewHBox(h.invite, search, more)), h.title)
 	h.root = container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
 		container.NewBorder(nil, widget.NewSeparator(), nil, nil, padded(5, 4, padEdge, 8, bar)))
 	return h
@@ -104,11 +108,27 @@ func roomState(r *chat.Room) string {
 		return withReason(tr(textJoinFailed), r.Reason)
 	case chat.Joined:
 	}
-	s := textOfMembers(r.Members) + ", " + tr(textOnline, args{"Count": count(uint64(max(r.Online, 0)))})
-	if r.Waiting != "" {
-		s += " · " + visibleLine(r.Waiting)
+	return textOfMembers(r.Members) + ", " + tr(textOnline, args{"Count": count(uint64(max(r.Online, 0)))})
+}
+
+// waitingText is whom a joined room waits for; what a room that is not joined
+// waits for stands in its state.
+func waitingText(r *chat.Room) string {
+	if r.State != chat.Joined {
+		return ""
 	}
-	return s
+	return visibleLine(r.Waiting)
+}
+
+// orderAbout is the trade-off of an order, in one sentence.
+func orderAbout(o chat.Order) string {
+	switch o {
+	case chat.Leader:
+		return tr(textLeaderAbout)
+	case chat.Lamport:
+		return tr(textLamportAbout)
+	}
+	return ""
 }
 
 func joiningText(r *chat.Room) string {

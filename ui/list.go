@@ -5,6 +5,7 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 )
@@ -29,12 +30,17 @@ type messageList struct {
 	OnOlder, OnNewer func()
 	// OnStuck is called when the list begins or ceases to follow the end.
 	OnStuck func(stuck bool)
-	// OnAt is called with the key of the message at the top of the view.
-	OnAt func(key string)
+	// OnView is called with the keys of the messages in view, topmost first.
+	OnView func(keys []string)
 	// OnMenu is called for a right click on a message, OnOpen for a click on
 	// a folded one.
 	OnMenu func(key string, at fyne.Position)
 	OnOpen func(key string)
+	// OnQuote is called with the key of an answered message whose quote was
+	// clicked.
+	OnQuote func(key string)
+	// OnEscape is called for the Escape key.
+	OnEscape func()
 	// OnFocus is called when the list was clicked.
 	OnFocus func()
 
@@ -56,7 +62,9 @@ type messageList struct {
 	content *fyne.Container
 	bar     *canvas.Rectangle
 	barDrag bool
-	last    int // index after the last row in view
+	tip     *tip
+	lit     string // key of the row that was jumped to
+	last    int    // index after the last row in view
 }
 
 func newMessageList() *messageList {
@@ -66,6 +74,7 @@ func newMessageList() *messageList {
 		views:   map[string]*rowView{},
 		content: bare(),
 		bar:     canvas.NewRectangle(color.Transparent),
+		tip:     newTip(),
 	}
 	l.bar.CornerRadius = 3
 	l.ExtendBaseWidget(l)
@@ -73,67 +82,84 @@ func newMessageList() *messageList {
 }
 
 // setRows replaces the rows. The message at the top of the view stays where it
-// is, unless the list is stuck to the end.
+// is, unless the list is stuck to the end. If that message has become final
+// with this change, and so may have moved, one in view that has not stays
+// instead.
 func (l *messageList) setRows(rows []row, older, newer bool) {
-	ref, bottom := l.reference()
+	view := l.reference()
 	l.rows, l.older, l.newer = rows, older, newer
 	l.askedOlder, l.askedNewer = false, false
 	if newer {
 		l.setStuck(false)
 	}
-	if !l.stuck && ref != nil {
-		if i := indexOf(rows, ref); i >= 0 {
-			l.anchor, l.offset = i, bottom(rows[i].key)-l.shape(i).height
+	if !l.stuck {
+		if i, e := steady(rows, view); i >= 0 {
+			l.anchor, l.offset = i, e.bottom-l.shape(i).height
 		}
 	}
+	l.tip.hide()
 	l.settle()
 }
 
-// reference lists the keys of the messages in view, topmost first, and tells
-// where each one's lower edge is. The lower edge is what must not move: a
-// row's upper part grows and shrinks with the rows before it.
-func (l *messageList) reference() (keys []string, bottom func(key string) float32) {
-	edges := map[string]float32{}
+// edge is where the lower edge of a message in view is. The lower edge is what
+// must not move: a row's upper part grows and shrinks with the rows before it.
+type edge struct {
+	key    string
+	tent   bool
+	bottom float32
+}
+
+// reference lists the messages in view, topmost first.
+func (l *messageList) reference() []edge {
+	var edges []edge
 	y := l.offset
 	for i := l.anchor; i < l.last && i < len(l.rows); i++ {
 		y += l.shape(i).height
-		if l.rows[i].kind == rowDay || y <= 0 {
-			continue
+		if r := &l.rows[i]; r.isMessage() && y > 0 {
+			edges = append(edges, edge{key: r.key, tent: r.tent(), bottom: y})
 		}
-		keys = append(keys, l.rows[i].key)
-		edges[l.rows[i].key] = y
 	}
-	return keys, func(key string) float32 { return edges[key] }
+	return edges
 }
 
-// indexOf finds the first of keys that is in rows, -1 when none is.
-func indexOf(rows []row, keys []string) int {
+// steady finds in rows the first of the messages in view that is as final as
+// it was; when all became final, the first. The index is -1 when none is there.
+func steady(rows []row, view []edge) (int, edge) {
 	at := make(map[string]int, len(rows))
 	for i := range rows {
 		at[rows[i].key] = i
 	}
-	for _, k := range keys {
-		if i, ok := at[k]; ok {
-			return i
+	first, which := -1, edge{}
+	for _, e := range view {
+		i, ok := at[e.key]
+		if ok && rows[i].tent() == e.tent {
+			return i, e
+		}
+		if ok && first < 0 {
+			first, which = i, e
 		}
 	}
-	return -1
+	return first, which
 }
 
-// clear empties the list and sticks it to the end, for another room.
-func (l *messageList) clear() {
-	l.rows, l.anchor, l.offset, l.last = nil, 0, 0, 0
-	l.setStuck(true)
+// clear empties the list for another room, of which it is to follow the end or
+// not.
+func (l *messageList) clear(stuck bool) {
+	l.rows, l.anchor, l.offset, l.last, l.lit = nil, 0, 0, 0, ""
+	l.tip.hide()
+	l.setStuck(stuck)
 	l.settle()
 }
 
 // follow goes to the end and stays there.
 func (l *messageList) follow() {
+	l.lit = ""
 	l.setStuck(true)
 	l.settle()
 }
 
 func (l *messageList) scrollBy(dy float32) {
+	l.tip.hide()
 	limit := 2 * l.Size().Height
 	l.offset += min(max(dy, -limit), limit)
 	if dy > 0 {
@@ -152,6 +178,30 @@ func (l *messageList) jump(i int) {
 	l.anchor, l.offset = i, padList
 	l.settle()
 	l.tellStuck()
+}
+
+// show lights the message key up, a third down the view.
+func (l *messageList) show(key string) {
+	for i := range l.rows {
+		if l.rows[i].key == key {
+			l.lit, l.stuck = key, false
+			l.anchor, l.offset = i, l.Size().Height/3
+			l.settle()
+			l.tellStuck()
+			return
+		}
+	}
+}
+
+// unlight takes the light off the message that was jumped to; false when there
+// was none.
+func (l *messageList) unlight() bool {
+	if l.lit == "" {
+		return false
+	}
+	l.lit = ""
+	l.settle()
+	return true
 }
 
 func (l *messageList) setStuck(stuck bool) {
@@ -219,7 +269,7 @@ func (l *messageList) settle() {
 		l.stuck = true
 	}
 	l.draw(top, end, y)
-	l.tellAt()
+	l.tellView()
 	l.askForMore()
 }
 
@@ -241,15 +291,18 @@ func (l *messageList) down(i int, y, view float32) (int, float32) {
 	return i, y
 }
 
-func (l *messageList) tellAt() {
-	if l.OnAt == nil {
+func (l *messageList) tellView() {
+	if l.OnView == nil {
 		return
 	}
+	keys := make([]string, 0, l.last-l.anchor)
 	for i := l.anchor; i < l.last; i++ {
-		if l.rows[i].kind != rowDay {
-			l.OnAt(l.rows[i].key)
-			return
+		if l.rows[i].isMessage() {
+			keys = append(keys, l.rows[i].key)
 		}
+	}
+	if len(keys) > 0 {
+		l.OnView(keys)
 	}
 }
 
@@ -287,7 +340,8 @@ func (l *messageList) draw(top, end int, y float32) {
 			v = l.take()
 			l.views[s.row.key] = v
 		}
-		if v.row != s.row || v.width != width || v.look != l.look {
+		if isLit := s.row.key == l.lit; v.row != s.row || v.width != width || v.look != l.look || v.isLit != isLit {
+			v.isLit = isLit
 			v.bind(s, width, l.metrics)
 			v.look = l.look
 		}
@@ -353,28 +407,68 @@ func (l *messageList) Tapped(e *fyne.PointEvent) {
 	if l.OnFocus != nil {
 		l.OnFocus()
 	}
-	if i := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].size > 0 && l.OnOpen != nil {
-		l.OnOpen(l.rows[i].key)
+	i, y := l.rowAt(e.Position.Y)
+	if i < 0 {
+		return
+	}
+	s := l.shape(i)
+	top := s.quoteTop(l.metrics)
+	inside := e.Position.X >= s.top.X && e.Position.X <= s.top.X+s.bubble.Width
+	switch at := e.Position.Y - y; {
+	case s.quote > 0 && inside && at >= top && at < top+s.quote:
+		if l.OnQuote != nil {
+			l.OnQuote(s.row.quote.id)
+		}
+	case s.row.size > 0 && l.OnOpen != nil:
+		l.OnOpen(s.row.key)
 	}
 }
 
 // TappedSecondary implements fyne.SecondaryTappable.
 func (l *messageList) TappedSecondary(e *fyne.PointEvent) {
-	if i := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].kind == rowMessage && l.OnMenu != nil {
+	l.tip.hide()
+	if i, _ := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].isMessage() && l.OnMenu != nil {
 		l.OnMenu(l.rows[i].key, e.AbsolutePosition)
 	}
 }
 
-func (l *messageList) rowAt(at float32) int {
+// rowAt finds the row at a height of the view, and where its upper edge is; -1
+// when there is none.
+func (l *messageList) rowAt(at float32) (int, float32) {
 	y := l.offset
 	for i := l.anchor; i < l.last; i++ {
-		y += l.height(i)
-		if at < y {
-			return i
+		h := l.height(i)
+		if at >= y && at < y+h {
+			return i, y
 		}
+		y += h
 	}
-	return -1
+	return -1, 0
 }
+
+// MouseIn implements desktop.Hoverable.
+func (l *messageList) MouseIn(e *desktop.MouseEvent) { l.MouseMoved(e) }
+
+// MouseMoved implements desktop.Hoverable: over the foot of a message a tip
+// says where it stands.
+func (l *messageList) MouseMoved(e *desktop.MouseEvent) {
+	i, y := l.rowAt(e.Position.Y)
+	if i < 0 || l.rows[i].kind != rowMessage {
+		l.tip.hide()
+		return
+	}
+	s := l.shape(i)
+	right, foot := s.top.X+s.bubble.Width, y+s.height
+	left := right - padBubbleSide - textWidth(s.note, textSizeTiny, fyne.TextStyle{}) - tickWidth
+	if e.Position.X < left || e.Position.X > right || e.Position.Y < foot-l.metrics.tiny-padBubbleTop {
+		l.tip.hide()
+		return
+	}
+	l.tip.show(standingText(&s.row), fyne.NewPos(right, foot), l.Size())
+}
+
+// MouseOut implements desktop.Hoverable.
+func (l *messageList) MouseOut() { l.tip.hide() }
 
 // FocusGained implements fyne.Focusable.
 func (l *messageList) FocusGained() {}
@@ -407,6 +501,10 @@ func (l *messageList) TypedKey(e *fyne.KeyEvent) {
 			return
 		}
 		l.jump(len(l.rows) - 1)
+	case fyne.KeyEscape:
+		if l.OnEscape != nil {
+			l.OnEscape()
+		}
 	}
 }
 
@@ -436,7 +534,7 @@ func (r *listRenderer) Layout(size fyne.Size) {
 func (r *listRenderer) MinSize() fyne.Size { return fyne.NewSize(200, 80) }
 
 func (r *listRenderer) Objects() []fyne.CanvasObject {
-	return []fyne.CanvasObject{r.list.content, r.list.bar}
+	return []fyne.CanvasObject{r.list.content, r.list.bar, r.list.tip.root}
 }
 
 // Refresh is called when the theme changes: everything is measured and drawn anew.

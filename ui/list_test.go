@@ -3,8 +3,11 @@ package ui
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,11 +31,9 @@ func newListWindow(t testing.TB) (*messageList, fyne.Window) {
 
 // edges is where the lower edge of each message in view is.
 func edges(l *messageList) map[string]float32 {
-	_, bottom := l.reference()
-	keys, _ := l.reference()
 	out := map[string]float32{}
-	for _, k := range keys {
-		out[k] = bottom(k)
+	for _, e := range l.reference() {
+		out[e.key] = e.bottom
 	}
 	return out
 }
@@ -83,14 +84,21 @@ type world struct {
 	list  *messageList
 	next  int
 	early int
-	at    string
+	view  []string // in view
+}
+
+func (w *world) at() string {
+	if len(w.view) == 0 {
+		return ""
+	}
+	return w.view[0]
 }
 
 func newWorld(t testing.TB, l *messageList, count int) *world {
 	n := newFakeNode()
 	n.messages["r"] = messages(count)
 	w := &world{node: n, feed: feed{node: n}, list: l, next: count}
-	l.OnAt = func(key string) { w.at = key }
+	l.OnView = func(keys []string) { w.view = keys }
 	if err := w.feed.open(t.Context(), "r"); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +106,9 @@ func newWorld(t testing.TB, l *messageList, count int) *world {
 	return w
 }
 
-func (w *world) set() { w.list.setRows(rowsOf(w.feed.messages, start), w.feed.older, w.feed.newer) }
+func rowsOf(messages []chat.Message) []row { return stretch{messages: messages, now: start}.rows() }
+
+func (w *world) set() { w.list.setRows(rowsOf(w.feed.messages), w.feed.older, w.feed.newer) }
 
 func (w *world) append() {
 	m := message(w.next, []string{"Alice", "Bob"}[w.next%2])
@@ -106,29 +116,57 @@ func (w *world) append() {
 	w.node.messages["r"] = append(w.node.messages["r"], m)
 }
 
-// insert puts a message before one of the last ten.
+// insert puts a message before one of the last ten of the tail.
 func (w *world) insert(r *rand.Rand) {
 	all := w.node.messages["r"]
-	i := max(len(all)-1-r.IntN(10), 0)
-	m := message(w.next, "Dan")
 	w.early++
+	m := message(w.next, "Dan")
 	m.ID = fmt.Sprintf("early/%d", w.early)
-	m.Position = all[i].Position + "-" // after all[i]; appended suffixes nest
-	m.Time = all[i].Time
-	for j := i + 1; j < len(all) && all[j].Position <= m.Position; j++ {
-		m.Position += "-"
+	if i := max(len(all)-1-r.IntN(10), 0); all[i].State == chat.Tentative {
+		// After all[i], and after what was put there before.
+		m.Time = all[i].Time
+		m.Position = all[i].Position + "-"
+		for j := i + 1; j < len(all) && all[j].Position <= m.Position; j++ {
+			m.Position += "-"
+		}
 	}
-	all = append(all, m)
-	slices.SortStableFunc(all, func(a, b chat.Message) int {
-		if a.Position < b.Position {
-			return -1
+	w.node.messages["r"] = append(all, m)
+	sortRoom(w.node.messages["r"])
+}
+
+// finish makes up to count messages of the tail final: most from its front, in
+// order, some from further back, ahead of their turn.
+func (w *world) finish(r *rand.Rand, count int) {
+	all := w.node.messages["r"]
+	for range count {
+		tail := finalsOf(all)
+		if tail == len(all) {
+			return
 		}
-		if a.Position > b.Position {
-			return 1
+		i := tail
+		if r.IntN(3) == 0 {
+			i += r.IntN(len(all) - tail)
 		}
-		return 0
-	})
-	w.node.messages["r"] = all
+		m := all[i]
+		finalize(&m, uint64(tail)+1)
+		m.Late = r.IntN(5) == 0
+		copy(all[tail+1:i+1], all[tail:i])
+		all[tail] = m
+	}
+}
+
+// finalsOf counts the final messages of a room in order.
+func finalsOf(all []chat.Message) int {
+	return sort.Search(len(all), func(i int) bool { return all[i].State == chat.Tentative })
+}
+
+// finalize gives m an index.
+func finalize(m *chat.Message, index uint64) {
+	m.State, m.Index, m.Position = chat.Final, index, fmt.Sprintf("00%016x", index)
+}
+
+func sortRoom(all []chat.Message) {
+	slices.SortStableFunc(all, func(a, b chat.Message) int { return strings.Compare(a.Position, b.Position) })
 }
 
 func TestListHasNoGapAndNeverJumps(t *testing.T) {
@@ -140,6 +178,9 @@ func TestListHasNoGapAndNeverJumps(t *testing.T) {
 func roam(t *testing.T, seed uint64) {
 	l, win := newListWindow(t)
 	w := newWorld(t, l, 3000)
+	for i := range 2900 {
+		finalize(&w.node.messages["r"][i], uint64(i)+1)
+	}
 	r := rand.New(rand.NewPCG(seed, 1))
 	ctx := t.Context()
 	var older, newer bool
@@ -148,29 +189,31 @@ func roam(t *testing.T, seed uint64) {
 	if !l.stuck {
 		t.Fatal("a room does not open at its end")
 	}
-	for step := range 1500 {
+	for step := range 800 {
 		after := fmt.Sprintf("seed %d step %d", seed, step)
-		stuck, before := l.stuck, edges(l)
+		stuck, before, was := l.stuck, l.reference(), l.rows
 		still := false // nothing in view may move
 		var err error
-		switch k := r.IntN(20); {
+		switch k := r.IntN(23); {
 		case k < 9:
 			after += " scroll"
 			l.scrollBy(float32(r.NormFloat64() * 400))
 		case k < 11:
 			after, still = after+" append", true
-			w.append()
-			err = w.feed.reload(ctx, l.stuck, w.at)
+			for range 1 + r.IntN(12) {
+				w.append()
+			}
+			err = w.feed.reload(ctx, l.stuck, w.view)
 		case k < 13:
 			after, still = after+" insert", true
 			w.insert(r)
-			err = w.feed.reload(ctx, l.stuck, w.at)
+			err = w.feed.reload(ctx, l.stuck, w.view)
 		case k < 15 && older:
 			after, still, older = after+" older", true, false
-			err = w.feed.loadOlder(ctx, w.at)
+			err = w.feed.loadOlder(ctx, w.at())
 		case k < 16 && newer:
 			after, still, newer = after+" newer", true, false
-			err = w.feed.loadNewer(ctx, w.at)
+			err = w.feed.loadNewer(ctx, w.at())
 		case k < 17:
 			after += " resize"
 			win.Resize(fyne.NewSize(float32(320+r.IntN(700)), float32(150+r.IntN(800))))
@@ -181,6 +224,13 @@ func roam(t *testing.T, seed uint64) {
 			after += " drag"
 			l.Dragged(&fyne.DragEvent{PointEvent: fyne.PointEvent{Position: fyne.NewPos(l.Size().Width-2, r.Float32()*l.Size().Height)}})
 			l.DragEnd()
+		case k < 22:
+			after, still = after+" finish", true
+			w.finish(r, 1+r.IntN(12))
+			err = w.feed.reload(ctx, l.stuck, w.view)
+		default:
+			after += " show"
+			l.show(l.rows[r.IntN(len(l.rows))].key)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -190,7 +240,7 @@ func roam(t *testing.T, seed uint64) {
 		}
 		check(t, l, after)
 		if still && !stuck {
-			sameEdges(t, l, before, after)
+			sameEdges(t, l, before, was, after)
 		}
 		if still && stuck && !l.newer && !l.stuck {
 			t.Fatalf("%s: no longer follows the end", after)
@@ -198,22 +248,114 @@ func roam(t *testing.T, seed uint64) {
 	}
 }
 
-// sameEdges fails when the topmost message in view has moved.
-func sameEdges(t *testing.T, l *messageList, before map[string]float32, after string) {
+// sameEdges fails when what must not move has moved: the topmost message in
+// view that did not become final just now, or, when all of them did, the topmost.
+func sameEdges(t *testing.T, l *messageList, before []edge, was []row, after string) {
 	t.Helper()
-	now := edges(l)
-	top, least := "", float32(1e9)
-	for k, y := range before {
-		if y < least {
-			top, least = k, y
+	if len(before) == 0 {
+		return
+	}
+	tentative := func(rows []row, key string) bool {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.key == key })
+		return i >= 0 && rows[i].tent()
+	}
+	top := before[0]
+	for _, e := range before {
+		if tentative(was, e.key) == tentative(l.rows, e.key) {
+			top = e
+			break
 		}
 	}
-	y, ok := now[top]
+	y, ok := edges(l)[top.key]
 	if !ok {
-		t.Fatalf("%s: message %s left the view", after, top)
+		t.Fatalf("%s: message %s left the view", after, top.key)
 	}
-	if d := y - least; d > slack || d < -slack {
-		t.Fatalf("%s: message %s moved by %.1f", after, top, d)
+	if d := y - top.bottom; d > slack || d < -slack {
+		t.Fatalf("%s: message %s moved by %.1f", after, top.key, d)
+	}
+}
+
+// Settling without moving changes no height: the rows stay pixel by pixel.
+func TestTheTailSettlesInPlace(t *testing.T) {
+	l, _ := newListWindow(t)
+	w := newWorld(t, l, 60)
+	for name, prepare := range map[string]func(){"at the end": func() {}, "in history": func() { l.scrollBy(300) }} {
+		prepare()
+		before := edges(l)
+		if len(before) < 3 {
+			t.Fatalf("%s: only %d messages in view", name, len(before))
+		}
+		for i := range w.node.messages["r"][:finalsOf(w.node.messages["r"])+30] {
+			finalize(&w.node.messages["r"][i], uint64(i)+1)
+		}
+		if err := w.feed.reload(t.Context(), l.stuck, w.view); err != nil {
+			t.Fatal(err)
+		}
+		w.set()
+		if now := edges(l); !maps.Equal(now, before) {
+			t.Errorf("%s: settling moved rows from %v to %v", name, before, now)
+		}
+		check(t, l, name)
+	}
+	if i := indexIn(w.feed.messages, "m/59"); w.feed.messages[i].State != chat.Final {
+		t.Error("the last message did not settle")
+	}
+}
+
+// The line at the top of the view becomes final ahead of its turn, and leaves:
+// those below it stay where they are.
+func TestALineThatMovesTakesNobodyAlong(t *testing.T) {
+	l, _ := newListWindow(t)
+	w := newWorld(t, l, 90)
+	l.scrollBy(600)
+	before := l.reference()
+	if len(before) < 4 || l.stuck {
+		t.Fatalf("%d messages in view", len(before))
+	}
+	all := w.node.messages["r"]
+	finalize(&all[indexIn(all, before[0].key)], 1)
+	sortRoom(all)
+	if err := w.feed.reload(t.Context(), l.stuck, w.view); err != nil {
+		t.Fatal(err)
+	}
+	w.set()
+	check(t, l, "moved")
+	now := edges(l)
+	for _, e := range before[1:] {
+		if d := now[e.key] - e.bottom; d > slack || d < -slack {
+			t.Errorf("%s moved from %.1f to %.1f", e.key, e.bottom, now[e.key])
+		}
+	}
+}
+
+// A reader of a tail of which every line moves on becoming final keeps a page
+// that hangs together, around what is in view.
+func TestReloadFindsTheReaderWhenTheTailMoves(t *testing.T) {
+	n := newFakeNode()
+	all := messages(1000)
+	n.messages["r"] = slices.Clone(all)
+	f := feed{node: n}
+	ctx := t.Context()
+	if err := f.open(ctx, "r"); err != nil {
+		t.Fatal(err)
+	}
+	// Those above m/946 become final first, in reverse, before all others, which
+	// stay tentative: what is at the top of the view goes far away.
+	for i := range 40 {
+		finalize(&n.messages["r"][945-i], uint64(i)+1)
+	}
+	sortRoom(n.messages["r"])
+	if err := f.reload(ctx, false, []string{"m/940", "m/941", "m/946", "m/960"}); err != nil {
+		t.Fatal(err)
+	}
+	if f.index("m/946") < 0 || f.index("m/960") < 0 {
+		t.Error("what stayed in its place is no longer held")
+	}
+	at := slices.IndexFunc(n.messages["r"], func(m chat.Message) bool { return m.ID == f.messages[0].ID })
+	for i := range f.messages {
+		if f.messages[i].ID != n.messages["r"][at+i].ID {
+			t.Fatalf("held message %d is %s, in the room %s stands there", i, f.messages[i].ID, n.messages["r"][at+i].ID)
+		}
 	}
 }
 
@@ -230,7 +372,7 @@ func TestListReachesBothEnds(t *testing.T) {
 		l.scrollBy(300)
 		if older {
 			older = false
-			if err := w.feed.loadOlder(t.Context(), w.at); err != nil {
+			if err := w.feed.loadOlder(t.Context(), w.at()); err != nil {
 				t.Fatal(err)
 			}
 			w.set()
@@ -247,7 +389,7 @@ func TestListReachesBothEnds(t *testing.T) {
 		l.scrollBy(-300)
 		if newer {
 			newer = false
-			if err := w.feed.loadNewer(t.Context(), w.at); err != nil {
+			if err := w.feed.loadNewer(t.Context(), w.at()); err != nil {
 				t.Fatal(err)
 			}
 			w.set()
@@ -274,7 +416,7 @@ func TestRunsAndDays(t *testing.T) {
 	ms[5].Kind = chat.KindJoined
 	ms[5].Time = ms[5].Time.AddDate(0, 0, 1)
 	var got []string
-	for _, r := range rowsOf(ms, start) {
+	for _, r := range rowsOf(ms) {
 		got = append(got, fmt.Sprintf("%d %v %v", r.kind, r.first, r.last))
 	}
 	want := []string{
@@ -298,7 +440,7 @@ type synthetic struct {
 func (n *synthetic) Page(_ context.Context, q chat.PageQuery) (chat.Page, error) {
 	low, high := max(n.total-q.Limit, 0), n.total
 	index := func(position string) (i int) {
-		_, _ = fmt.Sscanf(position, "%d", &i)
+		_, _ = fmt.Sscanf(position, "01%d", &i)
 		return i / 10
 	}
 	switch {
@@ -325,11 +467,11 @@ func BenchmarkList(b *testing.B) {
 			f := &feed{node: n}
 			return l, f
 		}
-		set := func(l *messageList, f *feed) { l.setRows(rowsOf(f.messages, start), f.older, f.newer) }
+		set := func(l *messageList, f *feed) { l.setRows(rowsOf(f.messages), f.older, f.newer) }
 		b.Run(fmt.Sprintf("open/%d", total), func(b *testing.B) {
 			l, f := open(b)
 			for b.Loop() {
-				l.clear()
+				l.clear(true)
 				clear(l.shapes)
 				_ = f.open(ctx, "r")
 				set(l, f)
@@ -367,7 +509,7 @@ func BenchmarkList(b *testing.B) {
 			set(l, f)
 			for b.Loop() {
 				grown.total++
-				_ = f.reload(ctx, true, "")
+				_ = f.reload(ctx, true, nil)
 				set(l, f)
 			}
 		})

@@ -35,7 +35,10 @@ type Node interface {
 	Invite(ctx context.Context, o chat.InviteOptions) (string, error)
 	Members(ctx context.Context, room string) ([]chat.Member, error)
 	LeaveRoom(ctx context.Context, room string) error
+	// MarkRead notes that a room was read up to a position; it never goes back.
 	MarkRead(ctx context.Context, room, position string) error
+	// Search returns the newest messages that match, newest first.
+	Search(ctx context.Context, q chat.SearchQuery) ([]chat.Message, error)
 }
 
 // state is a snapshot the loop hands to the widgets; nobody changes it later.
@@ -45,7 +48,9 @@ type state struct {
 	rows         []row
 	messages     []chat.Message
 	older, newer bool
-	newest       int // when it differs from that of the state before, go to the end
+	newest       int    // when it differs from that of the state before, go to the end
+	jumps        int    // when it differs from that of the state before, go to target
+	target       string // ID of the message that was jumped to
 }
 
 // openRoom is the open room as the view has it.
@@ -61,7 +66,8 @@ func (s *state) openRoom() (chat.Room, bool) {
 // want is something the widgets ask of the loop.
 type want struct {
 	kind wantKind
-	room string // wantRoom
+	room string // wantRoom, wantMessage
+	id   string // wantMessage
 }
 
 type wantKind int
@@ -71,7 +77,9 @@ const (
 	wantOlder
 	wantNewer
 	wantNewest
-	wantLook // the person looks at the room again
+	wantLook    // the person looks at the room again
+	wantMessage // go to a message
+	wantAnswer  // the person said something: what is above has been read
 )
 
 // loop carries snapshots from the node to the widgets and calls the other way.
@@ -80,14 +88,18 @@ type loop struct {
 	node Node
 	feed feed
 	view chat.View
-	read map[string]string // by room, the position last marked as read
+	read reading
+
+	jumps  int
+	target string
 
 	wants     chan want
 	drafts    chan chat.Draft
 	actions   chan func(context.Context)
-	following atomic.Bool            // the list is at its end and follows
-	seen      atomic.Bool            // the window has the focus
-	at        atomic.Pointer[string] // id of the message at the top of the view
+	following atomic.Bool              // the list is at its end and follows
+	seen      atomic.Bool              // the window has the focus
+	inView    atomic.Pointer[[]string] // IDs of the messages in view, topmost first
+	queries   chan chat.SearchQuery    // the one to be answered next
 
 	latest  atomic.Pointer[state]
 	pending atomic.Bool // a post is under way
@@ -96,22 +108,23 @@ type loop struct {
 	show    func(*state)
 	failed  func(error)
 	unsent  func(chat.Draft, error)
+	found   func(chat.SearchQuery, []chat.Message, error)
 }
 
 func newLoop(node Node) *loop {
 	l := &loop{
 		node:    node,
 		feed:    feed{node: node},
-		read:    map[string]string{},
 		wants:   make(chan want, maxWants),
 		drafts:  make(chan chat.Draft, maxDrafts),
 		actions: make(chan func(context.Context), maxActions),
+		queries: make(chan chat.SearchQuery, 1),
 		post:    fyne.Do,
 		now:     time.Now,
 	}
 	l.following.Store(true)
 	l.seen.Store(true)
-	l.at.Store(new(string))
+	l.inView.Store(new([]string))
 	return l
 }
 
@@ -120,6 +133,7 @@ func (l *loop) run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() { l.sendDrafts(ctx) })
+	group.Go(func() { l.answerQueries(ctx) })
 	slots := make(chan struct{}, maxActions)
 	changes := l.node.Changes(ctx)
 	l.report(ctx, l.refresh(ctx))
@@ -166,6 +180,21 @@ func (l *loop) sendDrafts(ctx context.Context) {
 	}
 }
 
+// answerQueries searches, one query after the other.
+func (l *loop) answerQueries(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case q := <-l.queries:
+			hits, err := l.node.Search(ctx, q)
+			if ctx.Err() == nil {
+				l.post(func() { l.found(q, hits, err) })
+			}
+		}
+	}
+}
+
 func (l *loop) refresh(ctx context.Context) error {
 	v, err := l.node.View(ctx)
 	if err != nil {
@@ -174,7 +203,7 @@ func (l *loop) refresh(ctx context.Context) error {
 	l.view = v
 	err = l.choose(ctx)
 	if err == nil {
-		err = l.feed.reload(ctx, l.following.Load(), *l.at.Load())
+		err = l.feed.reload(ctx, l.following.Load(), *l.inView.Load())
 	}
 	l.hand(ctx)
 	return err
@@ -194,7 +223,28 @@ func (l *loop) choose(ctx context.Context) error {
 	if next == l.feed.room {
 		return nil
 	}
-	return l.feed.open(ctx, next)
+	return l.enter(ctx, next)
+}
+
+// enter opens a room at its end.
+func (l *loop) enter(ctx context.Context, room string) error {
+	err := l.feed.open(ctx, room)
+	unread := 0
+	for i := range l.view.Rooms {
+		if l.view.Rooms[i].ID == room {
+			unread = l.view.Rooms[i].Unread
+		}
+	}
+	l.read.open(l.feed.messages, unread)
+	return err
+}
+
+// top is the message at the top of the view, "" when none is in it.
+func (l *loop) top() string {
+	if ids := *l.inView.Load(); len(ids) > 0 {
+		return ids[0]
+	}
+	return ""
 }
 
 func (l *loop) serve(ctx context.Context, w want) error {
@@ -203,11 +253,15 @@ func (l *loop) serve(ctx context.Context, w want) error {
 	case wantRoom:
 		err = l.serveRoom(ctx, w.room)
 	case wantOlder:
-		err = l.feed.loadOlder(ctx, *l.at.Load())
+		err = l.feed.loadOlder(ctx, l.top())
 	case wantNewer:
-		err = l.feed.loadNewer(ctx, *l.at.Load())
+		err = l.feed.loadNewer(ctx, l.top())
 	case wantNewest:
 		err = l.feed.loadNewest(ctx)
+	case wantMessage:
+		err = l.serveMessage(ctx, w.room, w.id)
+	case wantAnswer:
+		l.read.answer(l.feed.messages)
 	case wantLook:
 	}
 	l.hand(ctx)
@@ -225,7 +279,24 @@ func (l *loop) serveRoom(ctx context.Context, room string) error {
 		return l.choose(ctx)
 	}
 	l.following.Store(true)
-	return l.feed.open(ctx, room)
+	return l.enter(ctx, room)
+}
+
+// serveMessage goes to a message, in another room where it must.
+func (l *loop) serveMessage(ctx context.Context, room, id string) error {
+	if room != l.feed.room {
+		if err := l.serveRoom(ctx, room); err != nil {
+			return err
+		}
+	}
+	target, err := l.feed.loadAround(ctx, id)
+	if err != nil {
+		return err
+	}
+	l.following.Store(false)
+	l.jumps++
+	l.target = target
+	return nil
 }
 
 // hand gives the widgets a snapshot. Snapshots that come faster than the
@@ -233,9 +304,10 @@ func (l *loop) serveRoom(ctx context.Context, room string) error {
 func (l *loop) hand(ctx context.Context) {
 	l.markRead(ctx)
 	f := &l.feed
+	seen := stretch{messages: f.messages, quotes: f.quotes(ctx), unread: l.read.firstUnread(f.messages), now: l.now()}
 	l.latest.Store(&state{
-		view: l.view, room: f.room, rows: rowsOf(f.messages, l.now()), messages: f.messages,
-		older: f.older, newer: f.newer, newest: f.newest,
+		view: l.view, room: f.room, rows: seen.rows(), messages: f.messages,
+		older: f.older, newer: f.newer, newest: f.newest, jumps: l.jumps, target: l.target,
 	})
 	if l.pending.Swap(true) {
 		return
@@ -246,21 +318,27 @@ func (l *loop) hand(ctx context.Context) {
 	})
 }
 
-// markRead tells the node what the person has before the eyes.
+// markRead tells the node what the person has before the eyes. It is told again
+// whenever a line came or moved: the node alone knows which of them it counts.
 func (l *loop) markRead(ctx context.Context) {
 	f := &l.feed
-	if len(f.messages) == 0 || f.newer || !l.following.Load() || !l.seen.Load() {
+	if len(f.messages) == 0 {
 		return
 	}
-	last := f.messages[len(f.messages)-1].Position
-	if last <= l.read[f.room] {
+	if f.newer || !l.following.Load() || !l.seen.Load() {
+		l.read.miss(f.messages)
 		return
 	}
-	if err := l.node.MarkRead(ctx, f.room, last); err != nil {
+	now := mark{room: f.room, position: f.messages[len(f.messages)-1].Position, arrival: newestArrival(f.messages), final: finals(f.messages)}
+	if now == l.read.told {
+		return
+	}
+	if err := l.node.MarkRead(ctx, f.room, now.position); err != nil {
 		slog.Warn("room not marked as read", "room", f.room, "error", err)
 		return
 	}
-	l.read[f.room] = last
+	l.read.told = now
+	l.read.upTo = max(l.read.upTo, now.arrival)
 }
 
 func (l *loop) report(ctx context.Context, err error) {
@@ -295,6 +373,16 @@ func (l *loop) act(call func(context.Context) error, done func(error)) {
 	default:
 		done(busy())
 	}
+}
+
+// search asks for matches; a query that still waits is forgotten. It is for the
+// widgets' goroutine.
+func (l *loop) search(q chat.SearchQuery) {
+	select {
+	case <-l.queries:
+	default:
+	}
+	l.queries <- q
 }
 
 // say queues a message; false when the queue is full.

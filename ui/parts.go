@@ -6,6 +6,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
@@ -36,6 +37,18 @@ func (r *paintRenderer) Refresh() {
 	r.objects = r.paint.place(r.paint.Size())
 	canvas.Refresh(r.paint)
 }
+
+// tappable is a paint that can be clicked.
+type tappable struct {
+	paint
+	OnTap func()
+}
+
+// Tapped implements fyne.Tappable.
+func (t *tappable) Tapped(*fyne.PointEvent) { t.OnTap() }
+
+// Cursor implements desktop.Cursorable.
+func (t *tappable) Cursor() desktop.Cursor { return desktop.PointerCursor }
 
 func put(o fyne.CanvasObject, x, y, w, h float32) fyne.CanvasObject {
 	o.Resize(fyne.NewSize(w, h))
@@ -145,4 +158,124 @@ func (frame) MinSize(objects []fyne.CanvasObject) fyne.Size {
 		size = fyne.NewSize(max(size.Width, m.Width), size.Height+m.Height)
 	}
 	return size
+}
+
+// tip is a line of words beside the pointer, over what else is drawn.
+type tip struct {
+	root *fyne.Container
+	rect *canvas.Rectangle
+	text *canvas.Text
+}
+
+func newTip() *tip {
+	t := &tip{rect: canvas.NewRectangle(color.Transparent), text: newText(textSizeSmall)}
+	t.rect.CornerRadius = 6
+	t.root = bare(t.rect, t.text)
+	t.root.Hide()
+	return t
+}
+
+// show puts text below at, its right edge there, within an area.
+func (t *tip) show(text string, at fyne.Position, area fyne.Size) {
+	if t.root.Visible() && t.text.Text == text && t.root.Position() == at {
+		return
+	}
+	write(t.text, text, theme.Color(theme.ColorNameBackground))
+	t.rect.FillColor = theme.Color(theme.ColorNameForeground)
+	m := t.text.MinSize()
+	w, h := m.Width+16, m.Height+8
+	t.root.Move(at)
+	x := min(max(at.X-w, 4), max(area.Width-w-4, 4)) - at.X
+	y := float32(4)
+	if at.Y+y+h > area.Height {
+		y = -h - 30
+	}
+	put(t.rect, x, y, w, h)
+	put(t.text, x+8, y+4, m.Width, m.Height)
+	t.root.Show()
+	t.rect.Refresh()
+	t.text.Refresh()
+}
+
+func (t *tip) hide() {
+	if t.root.Visible() {
+		t.root.Hide()
+	}
+}
+
+// strip is a line of calm words across the room; it is gone when there are none.
+type strip struct {
+	root *fyne.Container
+	text *widget.RichText
+}
+
+func newStrip() *strip {
+	s := &strip{text: paragraph("", theme.SizeNameCaptionText, colorNoticeText, false)}
+	s.root = container.NewStack(newGround(colorNotice, 0), padded(-4, -4, padEdge-8, padEdge-8, s.text))
+	s.root.Hide()
+	return s
+}
+
+// set tells whether the strip wants another height.
+func (s *strip) set(text string) bool {
+	segment := s.text.Segments[0].(*widget.TextSegment)
+	if segment.Text == text {
+		return false
+	}
+	segment.Text = text
+	s.text.Refresh()
+	s.root.Hidden = text == ""
+	s.root.Refresh()
+	return true
+}
+
+// replyBar says above the composer what is being answered.
+type replyBar struct {
+	OnCancel func()
+
+	root *fyne.Container
+	line *paint
+	to   quote
+}
+
+func newReplyBar() *replyBar {
+	b := &replyBar{}
+	b.line = &paint{min: fyne.NewSize(120, 36), place: b.place}
+	b.line.ExtendBaseWidget(b.line)
+	cancel := widget.NewButtonWithIcon("", theme.CancelIcon(), func() { b.OnCancel() })
+	cancel.Importance = widget.LowImportance
+	b.root = container.NewBorder(nil, nil, nil, cancel, b.line)
+	b.root.Hide()
+	return b
+}
+
+// set tells whether the bar came or went.
+func (b *replyBar) set(to quote) bool {
+	if b.to == to {
+		return false
+	}
+	b.to = to
+	b.line.Refresh()
+	was := b.root.Visible()
+	if to.id == "" {
+		b.root.Hide()
+	} else {
+		b.root.Show()
+	}
+	return was != b.root.Visible()
+}
+
+func (b *replyBar) place(size fyne.Size) []fyne.CanvasObject {
+	bar := canvas.NewRectangle(authorColor(b.to.who))
+	bar.CornerRadius = 1.5
+	name := newText(textSizeSmall)
+	name.TextStyle.Bold = true
+	write(name, fitLine(tr(textReplyTo, args{"Name": b.to.name}), size.Width-16, textSizeSmall, true), authorColor(b.to.who))
+	text := write(newText(textSizeSmall), fitLine(b.to.text, size.Width-16, textSizeSmall, false), theme.Color(colorMuted))
+	h := name.MinSize().Height
+	return []fyne.CanvasObject{
+		put(bar, 0, 0, 3, size.Height),
+		put(name, 12, size.Height/2-h, size.Width-16, h),
+		put(text, 12, size.Height/2, size.Width-16, h),
+	}
 }

@@ -13,12 +13,31 @@ const (
 	rowMessage rowKind = iota
 	rowSystem          // a line the room itself adds
 	rowDay             // the day of the messages that follow
+	rowUnread          // the line above the first unread message
 )
+
+// standing is how far a message has come, as its row shows it.
+type standing int
+
+const (
+	standingFinal standing = iota // of another's message: nothing is shown
+	standingTail                  // of another's message: it is lighter
+	standingSaved                 // of an own message: one tick
+	standingDone                  // of an own message: two
+)
+
+// quote is what a message's row shows of the message it answers.
+type quote struct {
+	id   string // of the answered message, "" = none
+	name string
+	who  string
+	text string
+}
 
 // row is one line of the message list. Rows compare with ==: equal rows look
 // the same.
 type row struct {
-	key   string // unique in a list and stable: the message's ID; of a day, its first message's
+	key   string // unique in a list and stable: the message's ID
 	kind  rowKind
 	text  string
 	note  string // the text is about the message (unreadable, too new), not of it
@@ -29,31 +48,75 @@ type row struct {
 	mine  bool
 	first bool // first of a run by one author
 	last  bool // last of it
-	tent  bool // its place is not final
+	stand standing
+	late  bool   // it entered the final list after words written later
+	index uint64 // position in the final list, 0 while tentative
+	quote quote
 }
+
+// tent says that the row's place is not final.
+func (r *row) tent() bool { return r.stand == standingTail || r.stand == standingSaved }
+
+// isMessage says that the row stands for a line of the room.
+func (r *row) isMessage() bool { return r.kind == rowMessage || r.kind == rowSystem }
 
 // runGap ends a run of one author's messages.
 const runGap = 10 * time.Minute
 
-// rowsOf lays messages (oldest first) out as rows, with a row before the first
-// message of each day.
-func rowsOf(messages []chat.Message, now time.Time) []row {
-	rows := make([]row, 0, len(messages)+8)
+// stretch is what rows are made of.
+type stretch struct {
+	messages []chat.Message // oldest first
+	quotes   map[string]*chat.Message
+	unread   string // ID of the message above which the unread line stands, "" = nowhere
+	now      time.Time
+}
+
+// rows lays the messages out, with a row before the first of each day and one
+// before the first that is unread.
+func (l stretch) rows() []row {
+	rows := make([]row, 0, len(l.messages)+8)
 	day := ""
-	for i := range messages {
-		m := &messages[i]
+	for i := range l.messages {
+		m := &l.messages[i]
 		if d := dayOf(m.Time); d != day {
 			day = d
-			rows = append(rows, row{key: "day/" + m.ID, kind: rowDay, text: textOfDay(m.Time.Local(), now)})
+			rows = append(rows, row{key: "day/" + m.ID, kind: rowDay, text: textOfDay(m.Time.Local(), l.now)})
+		}
+		if m.ID == l.unread {
+			rows = append(rows, row{key: "unread", kind: rowUnread, text: tr(textNewLine)})
 		}
 		r := rowOf(m)
 		if r.kind == rowMessage {
-			r.first = i == 0 || !sameRun(&messages[i-1], m)
-			r.last = i == len(messages)-1 || !sameRun(m, &messages[i+1])
+			r.first = i == 0 || !l.sameRun(i-1)
+			r.last = i == len(l.messages)-1 || !l.sameRun(i)
+			r.quote = quoteOf(m.ReplyTo, l.quotes[m.ReplyTo])
 		}
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// sameRun says that message i+1 goes on where message i ended.
+func (l stretch) sameRun(i int) bool {
+	next := &l.messages[i+1]
+	return next.ID != l.unread && sameRun(&l.messages[i], next)
+}
+
+// quoteOf is what to show of m, the message id, which may be nil.
+func quoteOf(id string, m *chat.Message) quote {
+	const quoteBytes = 160
+	if id == "" {
+		return quote{}
+	}
+	if m == nil {
+		return quote{id: id, text: tr(textNotHere)}
+	}
+	r := rowOf(m)
+	text := r.text
+	if r.note != "" {
+		text = r.note
+	}
+	return quote{id: id, name: r.name, who: r.who, text: visibleLine(cut(text, quoteBytes))}
 }
 
 func rowOf(m *chat.Message) row {
@@ -63,7 +126,9 @@ func rowOf(m *chat.Message) row {
 		who:   m.SenderID,
 		clock: textOfClock(m.Time.Local()),
 		mine:  m.Mine,
-		tent:  m.State == chat.Tentative,
+		stand: standingOf(m),
+		late:  m.Late,
+		index: m.Index,
 	}
 	if m.Unreadable {
 		r.note = tr(textUnreadable)
@@ -88,6 +153,34 @@ func rowOf(m *chat.Message) row {
 		r.note = tr(textUnknown)
 	}
 	return r
+}
+
+func standingOf(m *chat.Message) standing {
+	final := m.State == chat.Final
+	switch {
+	case m.Mine && final:
+		return standingDone
+	case m.Mine:
+		return standingSaved
+	case final:
+		return standingFinal
+	}
+	return standingTail
+}
+
+// standingText says in words where the row's message stands.
+func standingText(r *row) string {
+	if r.tent() {
+		if r.mine {
+			return tr(textTipSaved)
+		}
+		return tr(textTipTentative)
+	}
+	tip := tr(textTipFinal, args{"Index": count(r.index)})
+	if r.late {
+		tip += " · " + tr(textTipLate)
+	}
+	return tip
 }
 
 func systemText(own, otherwise string) string {

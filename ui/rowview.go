@@ -17,6 +17,8 @@ type shape struct {
 	bubble fyne.Size     // of a message
 	top    fyne.Position // of the bubble
 	inline bool          // the clock stands on the last line of text
+	note   string        // what stands before the clock
+	quote  float32       // height of the quote above the text, 0 = none
 }
 
 // metrics are the heights of one line of each text size.
@@ -29,7 +31,8 @@ func measureMetrics() metrics {
 
 const (
 	clockGap   float32 = 10 // text to clock
-	clockMark  float32 = 10 // the mark of a message whose place is not final
+	tickWidth  float32 = 15 // the ticks of an own message: one and two take the same room
+	quoteInset float32 = 10 // the quote's bar to its text
 	bubbleLeft         = padEdge + sizeAvatar + 8
 )
 
@@ -37,7 +40,7 @@ const (
 func shapeOf(r row, width float32, m metrics) shape {
 	s := shape{row: r}
 	switch r.kind {
-	case rowDay:
+	case rowDay, rowUnread:
 		s.lines = []string{r.text}
 		s.height = m.tiny + 8 + padGroup + padRow
 		return s
@@ -60,9 +63,10 @@ func shapeOf(r row, width float32, m metrics) shape {
 		s.lines = append(s.lines, more)
 		widest = max(widest, textWidth(more, textSizeBody, fyne.TextStyle{}))
 	}
-	clock := clockGap + textWidth(r.clock, textSizeTiny, fyne.TextStyle{})
-	if r.tent {
-		clock += clockMark + 4
+	s.note = clockNote(&r)
+	clock := clockGap + textWidth(s.note, textSizeTiny, fyne.TextStyle{})
+	if r.mine {
+		clock += tickWidth + 4
 	}
 	end := textWidth(s.lines[len(s.lines)-1], textSizeBody, fyne.TextStyle{}) + clock
 	s.inline = end <= room
@@ -78,6 +82,12 @@ func shapeOf(r row, width float32, m metrics) shape {
 		s.bubble.Height += m.small + 2
 		widest = max(widest, min(textWidth(r.name, textSizeSmall, fyne.TextStyle{Bold: true}), room))
 	}
+	if r.quote.id != "" {
+		s.quote = 2*m.small + 8
+		q := max(textWidth(r.quote.name, textSizeSmall, fyne.TextStyle{Bold: true}), textWidth(r.quote.text, textSizeSmall, fyne.TextStyle{}))
+		widest = max(widest, min(q+quoteInset+8, room))
+		s.bubble.Height += s.quote + 4
+	}
 	s.bubble.Width = widest + 2*padBubbleSide
 	s.top.Y = padRow
 	if r.first {
@@ -91,20 +101,43 @@ func shapeOf(r row, width float32, m metrics) shape {
 	return s
 }
 
+// clockNote is what stands at the end of a message: when it was written, and
+// whether it came late.
+func clockNote(r *row) string {
+	if r.late {
+		return tr(textLate) + " · " + r.clock
+	}
+	return r.clock
+}
+
+// quoteTop is where the quote begins, below the upper edge of the row.
+func (s *shape) quoteTop(m metrics) float32 {
+	y := s.top.Y + padBubbleTop
+	if s.row.first && !s.row.mine {
+		y += m.small + 2
+	}
+	return y
+}
+
 // rowView draws one row. Views are recycled: bind makes one show another row.
 type rowView struct {
 	root   *fyne.Container
 	ground *canvas.Rectangle
 	name   *canvas.Text
 	clock  *canvas.Text
-	mark   [3]fyne.CanvasObject // a small clock
+	ticks  [2][2]*canvas.Line // each tick is a short and a long stroke
+	lit    *canvas.Rectangle  // behind a row that was jumped to
+	rule   *canvas.Rectangle  // the unread line
+	quote  [2]*canvas.Rectangle
+	quoted [2]*canvas.Text
 	face   *canvas.Circle
 	letter *canvas.Text
 	lines  []*canvas.Text
 
 	row   row
 	width float32
-	look  int // the list's look this view was bound under
+	look  int  // the list's look this view was bound under
+	isLit bool // it was jumped to
 }
 
 func newRowView() *rowView {
@@ -118,9 +151,16 @@ func newRowView() *rowView {
 	}
 	v.name.TextStyle.Bold = true
 	v.letter.TextStyle.Bold = true
-	circle := canvas.NewCircle(color.Transparent)
-	circle.StrokeWidth = 1
-	v.mark = [3]fyne.CanvasObject{circle, canvas.NewLine(color.Black), canvas.NewLine(color.Black)}
+	v.lit, v.rule = canvas.NewRectangle(color.Transparent), canvas.NewRectangle(color.Transparent)
+	v.quoted = [2]*canvas.Text{newText(textSizeSmall), newText(textSizeSmall)}
+	v.quoted[0].TextStyle.Bold = true
+	for i := range v.ticks {
+		v.quote[i] = canvas.NewRectangle(color.Transparent)
+		for j := range v.ticks[i] {
+			v.ticks[i][j] = canvas.NewLine(color.Black)
+			v.ticks[i][j].StrokeWidth = 1.5
+		}
+	}
 	return v
 }
 
@@ -140,14 +180,35 @@ func (v *rowView) bind(s shape, width float32, m metrics) {
 	v.row, v.width = s.row, width
 	v.root.Objects = v.root.Objects[:0]
 	v.root.Resize(fyne.NewSize(width, s.height))
+	if v.isLit {
+		v.lit.FillColor = theme.Color(theme.ColorNameSelection)
+		v.lit.Refresh()
+		v.show(v.lit, 0, 0, width, s.height+padRow)
+	}
 	switch s.row.kind {
 	case rowDay:
 		v.bindDay(s, width, m)
+	case rowUnread:
+		v.bindUnread(s, width, m)
 	case rowSystem:
 		v.bindSystem(s, width, m)
 	case rowMessage:
 		v.bindMessage(s, m)
 	}
+}
+
+func (v *rowView) bindUnread(s shape, width float32, m metrics) {
+	w := textWidth(s.row.text, textSizeTiny, fyne.TextStyle{Bold: true}) + 24
+	ink := theme.Color(colorBadge)
+	v.rule.FillColor = ink
+	v.rule.Refresh()
+	v.show(v.rule, padEdge, padGroup+(m.tiny+8)/2-0.5, width-2*padEdge, 1)
+	v.fill(v.ground, ink, m.tiny+8, false, false)
+	v.ground.Shadow = canvas.Shadow{}
+	v.show(v.ground, (width-w)/2, padGroup, w, m.tiny+8)
+	t := v.line(0, s.row.text, textSizeTiny, theme.Color(theme.ColorNameForegroundOnPrimary))
+	t.TextStyle = fyne.TextStyle{Bold: true}
+	v.show(t, (width-w)/2+12, padGroup+4, w-24, m.tiny)
 }
 
 func (v *rowView) bindDay(s shape, width float32, m metrics) {
@@ -170,15 +231,15 @@ func (v *rowView) bindSystem(s shape, width float32, m metrics) {
 
 func (v *rowView) bindMessage(s shape, m metrics) {
 	r := &s.row
-	ground, ink := colorBubble, colorText
-	if r.mine {
-		ground = colorBubbleMine
+	v.fill(v.ground, theme.Color(bubbleColor(r)), 2*radiusBubble, r.last && !r.mine, r.last && r.mine)
+	ink := colorText
+	v.ground.Shadow = canvas.Shadow{Color: theme.Color(colorShade), BlurRadius: 2, Offset: fyne.NewPos(0, 1)}
+	if r.tent() {
+		ink, v.ground.Shadow = colorTentative, canvas.Shadow{}
 	}
-	if r.tent || r.note != "" {
+	if r.note != "" {
 		ink = colorTentative
 	}
-	v.fill(v.ground, theme.Color(ground), 2*radiusBubble, r.last && !r.mine, r.last && r.mine)
-	v.ground.Shadow = canvas.Shadow{Color: theme.Color(colorShade), BlurRadius: 2, Offset: fyne.NewPos(0, 1)}
 	v.show(v.ground, s.top.X, s.top.Y, s.bubble.Width, s.bubble.Height)
 
 	x, y := s.top.X+padBubbleSide, s.top.Y+padBubbleTop
@@ -187,6 +248,10 @@ func (v *rowView) bindMessage(s shape, m metrics) {
 		v.name.Refresh()
 		v.show(v.name, x, y, s.bubble.Width-2*padBubbleSide, m.small)
 		y += m.small + 2
+	}
+	if s.quote > 0 {
+		v.bindQuote(s, x, y, m)
+		y += s.quote + 4
 	}
 	for i, text := range s.lines {
 		c := theme.Color(ink)
@@ -204,31 +269,74 @@ func (v *rowView) bindMessage(s shape, m metrics) {
 	}
 }
 
+func bubbleColor(r *row) fyne.ThemeColorName {
+	switch {
+	case r.mine && r.tent():
+		return colorBubbleMineTail
+	case r.mine:
+		return colorBubbleMine
+	case r.tent():
+		return colorBubbleTail
+	}
+	return colorBubble
+}
+
+func (v *rowView) bindQuote(s shape, x, y float32, m metrics) {
+	q := &s.row.quote
+	width := s.bubble.Width - 2*padBubbleSide
+	ink := color.Color(authorColor(q.who))
+	if q.who == "" {
+		ink = theme.Color(colorMuted)
+	}
+	v.quote[0].FillColor, v.quote[1].FillColor = theme.Color(theme.ColorNameHover), ink
+	v.quote[0].CornerRadius, v.quote[1].CornerRadius = radiusCorner, 1.5
+	v.show(v.quote[0], x, y, width, s.quote)
+	v.show(v.quote[1], x, y, 3, s.quote)
+	for i, text := range []string{q.name, q.text} {
+		t := v.quoted[i]
+		t.Text, t.Color = fitLine(text, width-quoteInset-4, textSizeSmall, i == 0), theme.Color(colorText)
+		if i == 0 {
+			t.Color = ink
+		}
+		t.Refresh()
+		v.quote[i].Refresh()
+		v.show(t, x+quoteInset, y+4+float32(i)*m.small, width-quoteInset, m.small)
+	}
+}
+
 func (v *rowView) bindClock(s shape, m metrics) {
-	muted := theme.Color(colorMuted)
-	w := textWidth(s.row.clock, textSizeTiny, fyne.TextStyle{})
+	muted := theme.Color(colorClock)
+	w := textWidth(s.note, textSizeTiny, fyne.TextStyle{})
 	right := s.top.X + s.bubble.Width - padBubbleSide + 2
 	y := s.top.Y + s.bubble.Height - m.tiny - padBubbleTop + 3
-	if s.row.tent {
-		right -= clockMark + 4
+	if s.row.mine {
+		right -= tickWidth + 4
 	}
-	v.clock.Text, v.clock.Color = s.row.clock, muted
+	v.clock.Text, v.clock.Color = s.note, muted
 	v.clock.Refresh()
 	v.show(v.clock, right-w, y, w, m.tiny)
-	if !s.row.tent {
-		return
+	switch s.row.stand {
+	case standingSaved:
+		v.tick(0, right+9, y+m.tiny/2, muted)
+	case standingDone:
+		ink := theme.Color(theme.ColorNamePrimary)
+		v.tick(0, right+4, y+m.tiny/2, ink)
+		v.tick(1, right+9, y+m.tiny/2, ink)
+	case standingFinal, standingTail:
 	}
-	x, y := right+4, y+(m.tiny-clockMark)/2
-	circle, hour, minute := v.mark[0].(*canvas.Circle), v.mark[1].(*canvas.Line), v.mark[2].(*canvas.Line)
-	circle.StrokeColor, hour.StrokeColor, minute.StrokeColor = muted, muted, muted
-	v.show(circle, x, y, clockMark, clockMark)
-	middle := fyne.NewPos(x+clockMark/2, y+clockMark/2)
-	hour.Position1, hour.Position2 = middle, middle.AddXY(0, -3)
-	minute.Position1, minute.Position2 = middle, middle.AddXY(2.5, 0)
-	v.root.Objects = append(v.root.Objects, hour, minute)
-	circle.Refresh()
-	hour.Refresh()
-	minute.Refresh()
+}
+
+// tick draws a check mark around (x, y).
+func (v *rowView) tick(i int, x, y float32, ink color.Color) {
+	short, long := v.ticks[i][0], v.ticks[i][1]
+	foot := fyne.NewPos(x+3, y+3.5)
+	short.Position1, short.Position2 = fyne.NewPos(x, y+0.5), foot
+	long.Position1, long.Position2 = foot, fyne.NewPos(x+9, y-3.5)
+	for _, stroke := range v.ticks[i] {
+		stroke.StrokeColor = ink
+		stroke.Refresh()
+		v.root.Objects = append(v.root.Objects, stroke)
+	}
 }
 
 func (v *rowView) bindFace(s shape) {

@@ -12,6 +12,7 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/test"
 	"fyne.io/fyne/v2/theme"
 
@@ -42,13 +43,19 @@ func talk() []chat.Message {
 		if i > 5 {
 			m.Time = m.Time.Add(24 * time.Hour)
 		}
-		if i < 4 {
-			m.State = chat.Final
+		if i < 7 {
+			finalize(&m, uint64(i)+1)
+			m.Epoch, m.Lamport, m.Origin = 1, uint64(20+i), "n1"
+			m.Hash = strings.Repeat("5f", 32)
+			m.Late = i == 3
+		}
+		if i == 2 {
+			m.ReplyTo = "m/0"
 		}
 		m.Unreadable = s.text == ""
 		if s.who == "Dan" && i == 9 {
 			joined := m
-			joined.Kind, joined.ID, joined.Position = chat.KindJoined, "joined", m.Position[:11]+"-"
+			joined.Kind, joined.ID, joined.Position = chat.KindJoined, "joined", m.Position[:13]+"-"
 			out = append(out, joined)
 		}
 		out = append(out, m)
@@ -119,8 +126,58 @@ func TestPictures(t *testing.T) {
 			s.win.openRoom("c")
 			s.until("the third room", func() bool { return s.win.shown.room == "c" })
 			s.picture(name + "-9-joining")
+			s.pictureLooks(name)
 		})
 	}
+}
+
+// pictureLooks draws what one gets to see by looking closer.
+func (s *stage) pictureLooks(name string) {
+	n := s.win.loop.node.(*fakeNode)
+	n.mu.Lock()
+	n.view.Rooms[0].Waiting = "Waiting for Bob and Carol: nobody else of this room is reachable. Your messages are saved and go out when someone is."
+	n.mu.Unlock()
+	s.win.openRoom("a")
+	s.until("the first room", func() bool { return s.win.shown.room == "a" && len(s.win.shown.messages) > 0 })
+	s.win.goTo("m/2")
+	s.until("the message", func() bool { return s.win.list.lit == "m/2" })
+	s.win.startReply(s.win.message("m/3"))
+	s.picture(name + "-a-reply")
+	s.win.openFinder()
+	test.Type(s.win.finder.entry, "the")
+	s.until("hits", func() bool { return len(s.win.finder.items) > 2 })
+	s.picture(name + "-b-search")
+	s.win.escape()
+	s.win.openSwitcher()
+	s.picture(name + "-c-switch")
+	s.closeSheets()
+	s.win.showWhy(s.win.message("m/3"))
+	s.picture(name + "-d-why")
+	s.closeSheets()
+	s.win.showRoom()
+	s.picture(name + "-e-room")
+	s.closeSheets()
+	n.mu.Lock()
+	n.view.Rooms[1].Unread = 3
+	n.mu.Unlock()
+	s.win.openRoom("b")
+	s.until("the other room", func() bool { return s.win.shown.room == "b" && len(s.win.shown.messages) > 0 })
+	s.win.list.scrollBy(60)
+	s.win.list.MouseMoved(&desktop.MouseEvent{PointEvent: fyne.PointEvent{Position: foot(s.win.list, s.win.list.last-2)}})
+	if !s.win.list.tip.root.Visible() {
+		s.t.Error("no tip over a message's foot")
+	}
+	s.picture(name + "-f-unread")
+}
+
+// foot is a point on the clock of row i.
+func foot(l *messageList, i int) fyne.Position {
+	y := l.offset
+	for j := l.anchor; j <= i; j++ {
+		y += l.height(j)
+	}
+	s := l.shape(i)
+	return fyne.NewPos(s.top.X+s.bubble.Width-padBubbleSide-4, y-padBubbleTop)
 }
 
 func (s *stage) closeSheets() {

@@ -42,7 +42,11 @@ const (
 	textOrderLabel    = "Order of messages"
 	textOrderLamport  = "No leader"
 	textOrderLeader   = "Elected leader"
-	textOrderAbout    = "Without a leader every member has the same say. With one, messages become final faster in large groups."
+	textLamportAbout  = "Every member has the same say: a message becomes final when all of them have been heard, so that one who is away makes it wait."
+	textLeaderAbout   = "One member, elected by the others, gives each message its place: final as soon as most of those who vote have stored it, whoever else is away."
+	textAbout         = "About this conversation"
+	textMessagesHeld  = "Messages"
+	textMessagesFinal = "{{.Total}}, of these {{.Final}} final"
 	textLeave         = "Leave the conversation"
 	textLeaveSure     = "You will no longer receive messages of “{{.Room}}”. What you have stays on this computer."
 	textLeaveConfirm  = "Leave"
@@ -52,11 +56,16 @@ const (
 
 	textRooms       = "Conversations"
 	textNoRoomsYet  = "No conversation yet"
-	textNoRoomOpen  = "Choose a conversation on the left, or start one."
 	textNoMessages  = "No messages yet. Say something."
 	textWrite       = "Write a message"
-	textSend        = "Send"
 	textNewMessages = "Newest messages"
+	textNewLine     = "New"
+	textSearch      = "Search"
+	textSearchHint  = "Search in this conversation"
+	textSwitchHint  = "Go to a conversation"
+	textNothing     = "Nothing found."
+	textReply       = "Reply"
+	textReplyTo     = "Reply to {{.Name}}"
 	textYou         = "You"
 
 	textOnline      = "{{.Count}} online"
@@ -65,6 +74,36 @@ const (
 	textJoinFailed  = "Could not join"
 	textConnecting  = "Starting…"
 	textDiskTrouble = "The disk does not take writes. Free some space; nothing sent so far is lost."
+
+	textTipSaved     = "Saved on this computer; its place is not final yet"
+	textTipTentative = "Its place is not final yet"
+	textTipFinal     = "Final at position {{.Index}}"
+	textTipLate      = "came late, below words written after it"
+	textLate         = "late"
+	textNotHere      = "This message is not here."
+
+	textWhy          = "Why is it here?"
+	textWhyFinal     = "It stands at position {{.Index}} for good. Every member has the same message there."
+	textWhyTentative = "It stands where it would if nothing else came. Its place becomes final when the others have been heard."
+	textWhyElected   = "It stands where it would if nothing else came. Its place becomes final when the elected leader has given it one."
+	textWhyLed       = "{{.Leader}}, elected to lead, gave it this place."
+	textWhyOwn       = "The place follows from the clocks of the messages, and no single member chose it."
+	textWhyLate      = "It came late: words written after it were final already, and what is final never moves. So it was added below them."
+	textWhyAuthor    = "Written by"
+	textWhyKey       = "Author’s key"
+	textWhyOrigin    = "On the computer"
+	textWhyWritten   = "Written at"
+	textWhyArrived   = "Arrived here"
+	textWhyArrival   = "as number {{.Number}} of this conversation"
+	textWhyClock     = "Logical clock"
+	textWhyState     = "State"
+	textWhyIsFinal   = "final"
+	textWhyIsTail    = "not final yet"
+	textWhyPosition  = "Position"
+	textWhyEpoch     = "Epoch"
+	textWhyLeader    = "Leader"
+	textWhyHash      = "Hash of the order up to here"
+	textWhyAnswers   = "Answers"
 
 	textUnreadable  = "Not readable yet: its key has not arrived."
 	textUnknown     = "Needs a newer version."
@@ -78,6 +117,9 @@ const (
 
 	textToday     = "Today"
 	textYesterday = "Yesterday"
+	textDay       = "{{.Weekday}}, {{.Day}} {{.Month}}"
+	textDayOfYear = "{{.Weekday}}, {{.Day}} {{.Month}} {{.Year}}"
+	textThousands = ","
 
 	textTooLong      = "This message is too long."
 	textTooLongHint  = "Up to {{.Size}} fit in one message. Split it in two."
@@ -94,6 +136,8 @@ const (
 const (
 	pluralMembers         = "members"
 	pluralMembersFallback = "{{.Count}} members"
+	pluralNew             = "new messages"
+	pluralNewFallback     = "{{.Count}} new"
 )
 
 //go:embed translations
@@ -116,11 +160,19 @@ func textOfMembers(n int) string {
 	return lang.XN(pluralMembers, pluralMembersFallback, n, args{"Count": count(uint64(n))})
 }
 
-// count writes n with a comma between thousands.
+func textOfNew(n int) string {
+	return lang.XN(pluralNew, pluralNewFallback, n, args{"Count": count(uint64(n))})
+}
+
+// count writes n with a mark between thousands.
 func count(n uint64) string {
 	s := strconv.FormatUint(n, 10)
+	if len(s) <= 3 {
+		return s
+	}
+	mark := tr(textThousands)
 	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
+		s = s[:i] + mark + s[i:]
 	}
 	return s
 }
@@ -137,11 +189,11 @@ func textOfDay(t, now time.Time) string {
 	case dayOf(now.AddDate(0, 0, -1)):
 		return tr(textYesterday)
 	}
-	day := tr(t.Weekday().String()) + ", " + strconv.Itoa(t.Day()) + " " + tr(t.Month().String())
+	parts := args{"Weekday": tr(t.Weekday().String()), "Day": t.Day(), "Month": tr(t.Month().String()), "Year": t.Year()}
 	if t.Year() != now.Year() {
-		day += " " + strconv.Itoa(t.Year())
+		return tr(textDayOfYear, parts)
 	}
-	return day
+	return tr(textDay, parts)
 }
 
 // textOfMoment is short: the clock today, the weekday within a week, else the date.

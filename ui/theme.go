@@ -13,17 +13,21 @@ const (
 	colorSidebar    fyne.ThemeColorName = "tertuliaSidebar"
 	colorBubble     fyne.ThemeColorName = "tertuliaBubble"
 	colorBubbleMine fyne.ThemeColorName = "tertuliaBubbleMine"
-	colorText       fyne.ThemeColorName = "tertuliaText"
-	colorTentative  fyne.ThemeColorName = "tertuliaTentative"
-	colorMuted      fyne.ThemeColorName = "tertuliaMuted"
-	colorDay        fyne.ThemeColorName = "tertuliaDay"
-	colorDayText    fyne.ThemeColorName = "tertuliaDayText"
-	colorNotice     fyne.ThemeColorName = "tertuliaNotice"
-	colorNoticeText fyne.ThemeColorName = "tertuliaNoticeText"
-	colorBadge      fyne.ThemeColorName = "tertuliaBadge"
-	colorOnline     fyne.ThemeColorName = "tertuliaOnline"
-	colorOffline    fyne.ThemeColorName = "tertuliaOffline"
-	colorShade      fyne.ThemeColorName = "tertuliaShade"
+	// The tentative tail: between the bubble and the ground it lies on.
+	colorBubbleTail     fyne.ThemeColorName = "tertuliaBubbleTail"
+	colorBubbleMineTail fyne.ThemeColorName = "tertuliaBubbleMineTail"
+	colorText           fyne.ThemeColorName = "tertuliaText"
+	colorTentative      fyne.ThemeColorName = "tertuliaTentative"
+	colorMuted          fyne.ThemeColorName = "tertuliaMuted"
+	colorClock          fyne.ThemeColorName = "tertuliaClock" // on a bubble
+	colorDay            fyne.ThemeColorName = "tertuliaDay"
+	colorDayText        fyne.ThemeColorName = "tertuliaDayText"
+	colorNotice         fyne.ThemeColorName = "tertuliaNotice"
+	colorNoticeText     fyne.ThemeColorName = "tertuliaNoticeText"
+	colorBadge          fyne.ThemeColorName = "tertuliaBadge"
+	colorOnline         fyne.ThemeColorName = "tertuliaOnline"
+	colorOffline        fyne.ThemeColorName = "tertuliaOffline"
+	colorShade          fyne.ThemeColorName = "tertuliaShade"
 )
 
 // Sizes in the toolkit's device-independent pixels.
@@ -37,6 +41,7 @@ const (
 	sizeAvatarRoom float32 = 44
 	sizeSidebar    float32 = 300
 	sizeForm       float32 = 420
+	sizeLabel      float32 = 140 // of a fact
 
 	padEdge        float32 = 16 // window edge to content
 	padRow         float32 = 3  // between messages of one author
@@ -76,20 +81,23 @@ var lightPalette = palette{
 	theme.ColorNameError:               rgb(0xb3372b),
 	theme.ColorNameHeaderBackground:    rgb(0xffffff),
 
-	colorSidebar:    rgb(0xffffff),
-	colorBubble:     rgb(0xffffff),
-	colorBubbleMine: rgb(0xcfe9e2),
-	colorText:       rgb(0x1d2523),
-	colorTentative:  rgb(0x55615e),
-	colorMuted:      rgb(0x6b7673),
-	colorDay:        rgb(0xe2e3dd),
-	colorDayText:    rgb(0x515c59),
-	colorNotice:     rgb(0xfbe9d6),
-	colorNoticeText: rgb(0x6b3a0c),
-	colorBadge:      rgb(0x0f766e),
-	colorOnline:     rgb(0x2f9e5b),
-	colorOffline:    rgb(0xc27a1a),
-	colorShade:      rgba(0x1d2523, 0x1c),
+	colorSidebar:        rgb(0xffffff),
+	colorBubble:         rgb(0xffffff),
+	colorBubbleMine:     rgb(0xcfe9e2),
+	colorBubbleTail:     rgb(0xfbfaf8),
+	colorBubbleMineTail: rgb(0xe3f0ec),
+	colorText:           rgb(0x1d2523),
+	colorTentative:      rgb(0x55615e),
+	colorMuted:          rgb(0x6b7673),
+	colorClock:          rgb(0x55615e),
+	colorDay:            rgb(0xe2e3dd),
+	colorDayText:        rgb(0x515c59),
+	colorNotice:         rgb(0xfbe9d6),
+	colorNoticeText:     rgb(0x6b3a0c),
+	colorBadge:          rgb(0x0f766e),
+	colorOnline:         rgb(0x2f9e5b),
+	colorOffline:        rgb(0xc27a1a),
+	colorShade:          rgba(0x1d2523, 0x1c),
 }
 
 var darkPalette = palette{
@@ -117,20 +125,23 @@ var darkPalette = palette{
 	theme.ColorNameError:               rgb(0xef7d70),
 	theme.ColorNameHeaderBackground:    rgb(0x181e20),
 
-	colorSidebar:    rgb(0x181e20),
-	colorBubble:     rgb(0x20282a),
-	colorBubbleMine: rgb(0x1d4a44),
-	colorText:       rgb(0xe6ebe9),
-	colorTentative:  rgb(0xb4bebb),
-	colorMuted:      rgb(0x8d9995),
-	colorDay:        rgb(0x232b2d),
-	colorDayText:    rgb(0xa9b4b1),
-	colorNotice:     rgb(0x46331c),
-	colorNoticeText: rgb(0xf5d7ab),
-	colorBadge:      rgb(0x3aa597),
-	colorOnline:     rgb(0x4cc37c),
-	colorOffline:    rgb(0xe0a24a),
-	colorShade:      rgba(0x000000, 0x50),
+	colorSidebar:        rgb(0x181e20),
+	colorBubble:         rgb(0x20282a),
+	colorBubbleMine:     rgb(0x1d4a44),
+	colorBubbleTail:     rgb(0x171d1f),
+	colorBubbleMineTail: rgb(0x173430),
+	colorText:           rgb(0xe6ebe9),
+	colorTentative:      rgb(0xb4bebb),
+	colorMuted:          rgb(0x8d9995),
+	colorClock:          rgb(0xa7b2af),
+	colorDay:            rgb(0x232b2d),
+	colorDayText:        rgb(0xa9b4b1),
+	colorNotice:         rgb(0x46331c),
+	colorNoticeText:     rgb(0xf5d7ab),
+	colorBadge:          rgb(0x3aa597),
+	colorOnline:         rgb(0x4cc37c),
+	colorOffline:        rgb(0xe0a24a),
+	colorShade:          rgba(0x000000, 0x50),
 }
 
 // avatarColors tell authors apart; white text is readable on all of them.

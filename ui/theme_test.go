@@ -47,9 +47,12 @@ func TestNamesAreReadableInLightAndDark(t *testing.T) {
 			if c := contrast(authorColor(id), theme.Color(colorBubble)); c < enough {
 				t.Errorf("%s: the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
 			}
+			if c := contrast(authorColor(id), theme.Color(colorBubbleTail)); c < enough {
+				t.Errorf("%s: in the tail the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
+			}
 		}
-		for _, text := range []fyne.ThemeColorName{colorText, colorTentative} {
-			for _, ground := range []fyne.ThemeColorName{colorBubble, colorBubbleMine} {
+		for _, text := range []fyne.ThemeColorName{colorText, colorTentative, colorClock} {
+			for _, ground := range []fyne.ThemeColorName{colorBubble, colorBubbleMine, colorBubbleTail, colorBubbleMineTail} {
 				if c := contrast(theme.Color(text), theme.Color(ground)); c < enough {
 					t.Errorf("%s: %s on %s has a contrast of %.1f", name, text, ground, c)
 				}

@@ -35,11 +35,23 @@ type Window struct {
 	corner     *fyne.Container // of newest
 	hint       *widget.RichText
 	notice     *notice
+	waiting    *strip
+	finder     *picker
+	reply      *replyBar
 	main       fyne.CanvasObject
 	chat       *fyne.Container
 
-	shown  state
-	drafts map[string]string // by room, what was being written when another was opened
+	shown   state
+	drafts  map[string]draft // by room, what was being written when another was opened
+	query   chat.SearchQuery // the last asked
+	onFound func([]chat.Message)
+	hits    []chat.Message // that the finder shows
+}
+
+// draft is what is being written in a room.
+type draft struct {
+	text  string
+	reply quote
 }
 
 // New makes the window; it shows nothing of the node before Run. It is to be
@@ -50,7 +62,7 @@ func New(app fyne.App, node Node) (*Window, error) {
 	}
 	app.Settings().SetTheme(NewTheme())
 	app.SetIcon(appIcon())
-	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]string{}}
+	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]draft{}}
 	w.win = app.NewWindow(tr(textAppName))
 	w.win.SetPadded(false)
 	w.win.SetMaster()
@@ -64,7 +76,8 @@ func New(app fyne.App, node Node) (*Window, error) {
 	w.win.Resize(fyne.NewSize(1100, 760))
 	w.main.Hide()
 	w.onboarding.root.Hide()
-	w.loop.show, w.loop.failed, w.loop.unsent = w.show, w.failed, w.unsent
+	w.loop.show, w.loop.failed, w.loop.unsent, w.loop.found = w.show, w.failed, w.unsent, w.found
+	w.addShortcuts()
 	app.Lifecycle().SetOnEnteredForeground(func() {
 		w.loop.seen.Store(true)
 		w.loop.ask(want{kind: wantLook})
@@ -83,12 +96,14 @@ func (w *Window) Run(ctx context.Context) error { return w.loop.run(ctx) }
 func (w *Window) buildChat() {
 	w.header = newHeader()
 	w.header.OnInvite, w.header.OnMenu = w.showInvite, w.roomMenu
+	w.header.OnSearch, w.header.OnAbout = w.openFinder, w.showRoom
 	w.list = newMessageList()
 	w.list.OnOlder = func() { w.loop.ask(want{kind: wantOlder}) }
 	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
 	w.list.OnStuck = w.stuck
-	w.list.OnAt = func(key string) { w.loop.at.Store(&key) }
-	w.list.OnMenu, w.list.OnOpen = w.messageMenu, w.openMessage
+	w.list.OnView = func(keys []string) { w.loop.inView.Store(&keys) }
+	w.list.OnMenu, w.list.OnOpen, w.list.OnQuote = w.messageMenu, w.openMessage, w.goTo
+	w.list.OnEscape = w.escape
 	w.list.OnFocus = func() { w.win.Canvas().Focus(w.list) }
 	w.composer = newComposer()
 	w.composer.OnSend = w.send
@@ -96,6 +111,7 @@ func (w *Window) buildChat() {
 		w.notice.say(tr(textTooLong), tr(textTooLongHint, args{"Size": textOfSize(maxComposerBytes)}))
 	}
 	w.composer.OnPage = w.list.TypedKey
+	w.composer.OnEscape, w.composer.OnShortcut = w.escape, w.shortcut
 	send := widget.NewButtonWithIcon("", theme.MailSendIcon(), w.composer.send)
 	send.Importance = widget.HighImportance
 	w.newest = widget.NewButtonWithIcon(tr(textNewMessages), theme.MoveDownIcon(), w.toNewest)
@@ -103,12 +119,17 @@ func (w *Window) buildChat() {
 	w.hint = paragraph("", theme.SizeNameText, colorMuted, false)
 	w.hint.Wrapping = fyne.TextWrapOff
 
+	w.reply = newReplyBar()
+	w.reply.OnCancel = func() { w.answer(quote{}) }
+	w.waiting = newStrip()
+	w.buildFinder()
 	write := container.NewBorder(nil, nil, nil, container.NewVBox(layout.NewSpacer(), send), w.composer)
 	bottom := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
-		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, write)))
+		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, column(6, w.reply.root, write))))
 	w.corner = container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
 	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), w.corner)
-	w.chat = container.New(frame{}, w.header.root, messages, bottom)
+	top := column(0, w.header.root, w.waiting.root, w.finder.root)
+	w.chat = container.New(frame{}, top, messages, bottom)
 	w.composer.OnGrow = func() { relayout(w.chat) }
 }
 
@@ -166,17 +187,30 @@ func (w *Window) show(s *state) {
 		return
 	}
 	w.header.set(room)
+	if w.waiting.set(waitingText(&room)) {
+		relayout(w.chat)
+	}
 	if s.room != before.room {
-		w.list.clear()
+		w.list.clear(s.jumps == before.jumps)
 		w.swapDraft(before.room, s.room)
-	} else if s.newest != before.newest {
+		w.closeFinder()
+	}
+	switch {
+	case s.jumps != before.jumps:
+		w.list.stuck = false
+	case s.room != before.room:
+	case s.newest != before.newest:
 		w.list.stuck = true
-	} else if s.newer && w.list.stuck {
+	case s.newer && w.list.stuck:
 		// The person went to the end while an older page was on its way.
 		w.loop.ask(want{kind: wantNewest})
 		return
 	}
 	w.list.setRows(s.rows, s.older, s.newer)
+	if s.jumps != before.jumps {
+		w.list.show(s.target)
+	}
+	w.tellNew(room.Unread)
 	w.stuck(w.list.stuck)
 	w.showHint(&room)
 	w.allowWriting(room.State == chat.Joined)
@@ -187,8 +221,9 @@ func (w *Window) show(s *state) {
 
 // swapDraft keeps what is being written with the room it is meant for.
 func (w *Window) swapDraft(from, to string) {
-	w.drafts[from] = w.composer.Text
-	w.composer.SetText(w.drafts[to])
+	w.drafts[from] = draft{w.composer.Text, w.reply.to}
+	w.composer.SetText(w.drafts[to].text)
+	w.answer(w.drafts[to].reply)
 	delete(w.drafts, to)
 }
 
@@ -235,6 +270,18 @@ func (w *Window) stuck(stuck bool) {
 	w.corner.Refresh()
 }
 
+// tellNew says on the way to the newest how many of them are new.
+func (w *Window) tellNew(n int) {
+	text := tr(textNewMessages)
+	if n > 0 {
+		text = textOfNew(n)
+	}
+	if w.newest.Text != text {
+		w.newest.SetText(text)
+		w.corner.Refresh()
+	}
+}
+
 func (w *Window) toNewest() {
 	w.win.Canvas().Focus(w.composer)
 	if w.shown.newer {
@@ -253,25 +300,47 @@ func (w *Window) openRoom(room string) {
 }
 
 func (w *Window) send(text string) {
-	d := chat.Draft{Room: w.shown.room, Username: w.shown.view.Username, Text: text}
+	d := chat.Draft{Room: w.shown.room, Username: w.shown.view.Username, Text: text, ReplyTo: w.reply.to.id}
+	w.answer(quote{})
 	if !w.loop.say(d) {
 		w.unsent(d, busy())
 		return
 	}
+	w.loop.ask(want{kind: wantAnswer})
 	w.toNewest()
+}
+
+// answer makes what is being written an answer to a message, or to none.
+func (w *Window) answer(to quote) {
+	if w.reply.set(to) {
+		relayout(w.chat)
+	}
+}
+
+// goTo shows a message of the open room where it stands.
+func (w *Window) goTo(id string) {
+	w.loop.ask(want{kind: wantMessage, room: w.shown.room, id: id})
 }
 
 // unsent gives a message that could not be sent back to its author.
 func (w *Window) unsent(d chat.Draft, err error) {
 	w.notice.fail(err)
 	if d.Room != w.shown.room {
-		w.drafts[d.Room] = strings.TrimSpace(d.Text + "\n" + w.drafts[d.Room])
+		kept := w.drafts[d.Room]
+		kept.text = strings.TrimSpace(d.Text + "\n" + kept.text)
+		if kept.reply.id == "" {
+			kept.reply = quoteOf(d.ReplyTo, nil)
+		}
+		w.drafts[d.Room] = kept
 		return
 	}
 	if w.composer.Text != "" {
 		d.Text += "\n" + w.composer.Text
 	}
 	w.composer.SetText(d.Text)
+	if w.reply.to.id == "" {
+		w.answer(quoteOf(d.ReplyTo, w.message(d.ReplyTo)))
+	}
 }
 
 func (w *Window) failed(err error) {
@@ -304,6 +373,8 @@ func (w *Window) enter(call func(context.Context) (chat.Room, error), done func(
 
 func (w *Window) roomMenu(at fyne.Position) {
 	menu := fyne.NewMenu("",
+		fyne.NewMenuItem(tr(textAbout), w.showRoom),
+		fyne.NewMenuItem(tr(textSearch), w.openFinder),
 		fyne.NewMenuItem(tr(textMembers), w.showMembers),
 		fyne.NewMenuItem(tr(textInvite), w.showInvite),
 		fyne.NewMenuItemSeparator(),
@@ -314,14 +385,24 @@ func (w *Window) roomMenu(at fyne.Position) {
 
 func (w *Window) messageMenu(id string, at fyne.Position) {
 	m := w.message(id)
-	if m == nil || m.Text == "" {
+	if m == nil {
 		return
 	}
-	menu := fyne.NewMenu("",
-		fyne.NewMenuItem(tr(textCopy), func() { w.app.Clipboard().SetContent(m.Text) }),
-		fyne.NewMenuItem(tr(textSelect), func() { w.showText(m) }),
-	)
+	var items []*fyne.MenuItem
+	if m.Kind == chat.KindText && !m.Unreadable {
+		items = append(items,
+			fyne.NewMenuItem(tr(textReply), func() { w.startReply(m) }),
+			fyne.NewMenuItem(tr(textCopy), func() { w.app.Clipboard().SetContent(m.Text) }),
+			fyne.NewMenuItem(tr(textSelect), func() { w.showText(m) }),
+			fyne.NewMenuItemSeparator())
+	}
+	menu := fyne.NewMenu("", append(items, fyne.NewMenuItem(tr(textWhy), func() { w.showWhy(m) }))...)
 	widget.ShowPopUpMenuAtPosition(menu, w.win.Canvas(), at)
+}
+
+func (w *Window) startReply(m *chat.Message) {
+	w.answer(quoteOf(m.ID, m))
+	w.win.Canvas().Focus(w.composer)
 }
 
 func (w *Window) openMessage(id string) {

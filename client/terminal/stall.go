@@ -42,9 +42,9 @@ func (t *talk) ask(ctx context.Context) {
 	t.timer = time.After(stillWait)
 	room := t.room.ID
 	t.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, stillWait)
+		short, cancel := context.WithTimeout(ctx, stillWait)
 		defer cancel()
-		status, err := t.c.Status(ctx)
+		status, err := t.c.Status(short)
 		if err != nil {
 			return
 		}

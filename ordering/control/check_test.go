@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -93,8 +94,8 @@ func TestStepRefuses(t *testing.T) {
 	} {
 		err := l.Step(k.from.Device, k.data)
 		var got ordering.Reason
-		if err != nil {
-			got = err.(*ordering.Refusal).Reason
+		if refusal, ok := errors.AsType[*ordering.Refusal](err); ok {
+			got = refusal.Reason
 		}
 		if got != k.want {
 			t.Errorf("%s: refused as %q, want %q", k.name, got, k.want)

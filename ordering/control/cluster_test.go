@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -251,8 +252,8 @@ func (c *cluster) run() {
 		c.steps++
 		for _, r := range c.replicas {
 			if r.self == p.to && !c.cut[r.self] && !c.cutDevice(p.from) {
-				if err := r.log.Step(p.from, p.data); err != nil {
-					c.refused[err.(*ordering.Refusal).Reason]++
+				if refusal, ok := errors.AsType[*ordering.Refusal](r.log.Step(p.from, p.data)); ok {
+					c.refused[refusal.Reason]++
 				}
 			}
 		}

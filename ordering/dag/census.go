@@ -252,7 +252,7 @@ func (c *census) admits(set *facts, d ordering.DeviceKey) (admits []int, known b
 		case ordering.KindLeave:
 			admits = slices.DeleteFunc(admits, f.past.has)
 		case ordering.KindInvite, ordering.KindRevoke, ordering.KindKey, ordering.KindNull,
-			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 		}
 	}
 	return admits, known

@@ -262,6 +262,7 @@ func (c *Core) takeBatch(b *ordering.Batch) ordering.Command {
 		}
 		accepted, err := c.graph.Take(c.cfg.Self.Device, v)
 		c.took(accepted, false)
+		//exhaustive:ignore
 		switch refusalOf(err) {
 		case ordering.WrongRoom, ordering.BadKind, ordering.Malformed:
 			return true // so every replica judges; what else stands in its way here may not elsewhere

@@ -227,7 +227,7 @@ func (c *canon) agree(n *node, at place) {
 		}
 	}
 	c.log[at.index] = x
-	if !c.quorum(w, x) {
+	if !c.quorum(x) {
 		w.failf(n.i, "P-4", "record %d of term %d is committed, but is on the disks of %s alone", at.index, at.term, c.holders(w, x))
 	}
 }
@@ -246,7 +246,7 @@ func (c *canon) checkpoint(n *node, m *ordering.Checkpoint) {
 // quorum reports whether a majority of the voters has had the record on disk. A
 // leader may have applied a change of seats a little later than it committed
 // what follows.
-func (c *canon) quorum(w *World, x *record) bool {
+func (c *canon) quorum(x *record) bool {
 	k, _ := slices.BinarySearchFunc(c.confs, x.index, func(a confAt, i uint64) int { return cmp.Compare(a.index, i) })
 	for _, a := range c.confs[max(0, k-2):min(len(c.confs), k+1)] {
 		has := func(list []ordering.Origin) bool {
@@ -402,7 +402,7 @@ func (c *canon) rights(d *disk, e *ordering.Entry) (void, known bool) {
 			d.admitted[a.Device] = false
 		}
 	case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
 	}
 	return false, true
 }
@@ -857,7 +857,7 @@ func (w *World) uncrowned(nodes []*node) string {
 
 // crownBound is how long the highest voter may take to lead: it waits for seats to
 // be settled and T_hold, which grows with every flap up to 10 minutes.
-func (w *World) crownBound(nodes []*node) time.Duration {
+func (w *World) crownBound() time.Duration {
 	d := 5*time.Second + w.hold() + 2*w.stable()
 	if w.trouble() {
 		d = 11 * time.Minute

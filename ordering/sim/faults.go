@@ -180,6 +180,7 @@ func (w *World) inflict(x Fault, r *rand.Rand) {
 	k := r.IntN(1 << 20)
 	w.note(n.i, "fault: %s", faultNames[x])
 	there, back := w.links[n.i][other.i], w.links[other.i][n.i]
+	//exhaustive:ignore
 	switch x {
 	case Kill:
 		if k%8 == 0 { // all at once

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tertulia/ordering"
+	"tertulia/ordering/mutant"
 	"tertulia/ordering/room"
 )
 
@@ -161,6 +162,19 @@ func (n *node) ambush(r *room.Ready) {
 	n.doom, n.doomIn, n.back = at[e.dice.IntN(len(at))], 1, back
 	if n.doom == betweenSends {
 		n.doomIn += e.dice.IntN(3)
+	}
+}
+
+// speakEarly is the mistake of an owner that acknowledges before the commit, which
+// no core can make (L3): it says all at once.
+func (n *node) speakEarly(r *room.Ready) {
+	if n.w.opt.Mutant != mutant.AckEarly || !r.Durable() {
+		return
+	}
+	for _, m := range r.Send {
+		if _, ack := m.Msg.(*ordering.Ack); ack {
+			n.send(m)
+		}
 	}
 }
 

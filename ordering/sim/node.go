@@ -303,6 +303,7 @@ func (n *node) carryOut(r *room.Ready) {
 	if n.dies(beforeCommit) {
 		return
 	}
+	n.speakEarly(r)
 	if !r.Durable() {
 		n.finish(r)
 		return

@@ -169,6 +169,8 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 		}
 		return s.w.fail
 	},
+	"another-epoch": ackOfAnotherEpoch,
+	"viewless":      changeWithoutAMember,
 	"tail": func(l *Lab, m mutant.Mutant) *Failure {
 		w := l.quiet(m, 3)
 		leader := w.leader()

@@ -230,7 +230,7 @@ func explain(t *testing.T, seed uint64) string {
 		less := opt
 		f := faults.Without(x)
 		less.Faults = &f
-		if o := lab.Play(less); o.Failure != nil && o.Failure.Invariant == want {
+		if p := lab.Play(less); p.Failure != nil && p.Failure.Invariant == want {
 			faults = f
 		}
 	}

@@ -447,7 +447,7 @@ func (w *World) healAll() {
 	w.canon.settled(w, all)
 	w.switched(all)
 	began = w.now
-	bound = w.crownBound(all)
+	bound = w.crownBound()
 	ok = w.run(bound, func() bool { return w.uncrowned(all) == "" })
 	w.stats.Crowned = w.now - began
 	if !ok && w.fail == nil {
