@@ -10,6 +10,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || true)
 FUZZTIME ?= 30s
 SHOT ?= docs/window.png
+N ?= 30000
+# Fresh worlds of the simulator begin at another seed with each commit.
+SEED ?= $(shell echo $$(( 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1) + 1000000 )))
 
 # Three builds share one set of flags, so that each package is compiled once for
 # each: the window (cgo, x11), everything else (no cgo), and the race tests.
@@ -21,7 +24,7 @@ LINT := $(PLAIN) go tool -modfile=.ci/tools.mod golangci-lint
 # Packages with goroutines of their own; the tests run under the race detector.
 CONCURRENT := ./chat/... ./storage/... ./p2p/... ./node/... ./client/... ./api/...
 
-.PHONY: help run three quick check test build bin/tertulia bin/tertulia-headless \
+.PHONY: help run three quick check test sim build bin/tertulia bin/tertulia-headless \
 	shot generate generated lint vet fuzz bench vuln clean
 
 help: ## list these commands
@@ -60,9 +63,15 @@ test: ## install what tests lack and run them all, the window under Xvfb include
 	@.ci/packages test
 	@$(MAKE) build
 	CGO_ENABLED=1 go test -race -tags ci $(CONCURRENT)
-	$(PLAIN) go test -tags ci $$($(PLAIN) go list -tags ci ./... | grep -v '^tertulia$$')
+	$(PLAIN) go test -tags ci $$($(PLAIN) go list -tags ci ./... | grep -v -e '^tertulia$$' -e /sim$$)
+	@echo 'simulator: pinned worlds and mutants, then fresh worlds from seed $(SEED)'
+	$(PLAIN) go test -tags ci -v -count=1 -timeout 20m ./ordering/sim -for 4m -from $(SEED) | grep -v '^ *\(=== \|--- PASS\)'
 	$(PLAIN) E2E_DESKTOP=$(CURDIR)/bin/tertulia E2E_HEADLESS=$(CURDIR)/bin/tertulia-headless \
 		go test -tags 'ci e2e' -count=1 -timeout 20m .
+
+sim: ## N (30000) worlds of the simulator from SEED, or a hunt for MUTANT=name; MODE=leader|lamport|mixed
+	$(PLAIN) go test -tags ci -v -count=1 -timeout 24h ./ordering/sim -run 'TestSim$$' -worlds=$(N) -from=$(SEED) \
+		$(if $(MUTANT),-mutant=$(MUTANT)) $(if $(MODE),-mode=$(MODE))
 
 shot: build ## a picture of the real window, in SHOT (docs/window.png)
 	@.ci/packages test

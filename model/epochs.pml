@@ -9,6 +9,8 @@
  *    any time or never, so loss, delay, doubling and reordering need no step of
  *    their own, and neither do the messages: what was said is a set.
  *  - A member acknowledges whenever it can. Nobody has to listen.
+ *  - What another wrote is durable as soon as it is accepted: until then it is as if
+ *    it had not come. What a member wrote itself is durable a step later.
  *  - Anybody may be asked to seal at any time, and a leader may count any of those
  *    who did. A proposed Epoch is committed at any time or never, whatever its term.
  *
@@ -298,7 +300,12 @@ inline crash(me) {
 #define canAccept(x, i) ((i) < WRITTEN && !in(i, held[x]) && in(i, disk[0] | disk[1] | disk[2]) && covers(held[x], past[i]))
 
 #define WRITE(i) :: d_step { canWrite(x, i) -> write(x, i); k = 0 }
-#define ACCEPT(i) :: d_step { canAccept(x, i) -> held[x] = held[x] | bit(i); say(x); k = 0 }
+#ifdef ACK_EARLY
+#define sync(x)
+#else
+#define sync(x) disk[x] = held[x];
+#endif
+#define ACCEPT(i) :: d_step { canAccept(x, i) -> held[x] = held[x] | bit(i); sync(x) say(x); k = 0 }
 
 proctype Member(byte x) {
 end:
@@ -345,7 +352,7 @@ end:
 #endif
 #define copied(set) (covers(disk[c], set) && covers(disk[0], set) + covers(disk[1], set) + covers(disk[2], set) >= 2)
 
-/* Each view that has a majority of the voters may be next. */
+/* All members are in the next view, or two of them: a majority of the voters. */
 #define PROPOSE(set, next) :: d_step { \
 	!proposed[c] && epoch[c] < CLOSED && all(epoch[c], set) && enough(epoch[c], set) && copied(union(epoch[c], set)) -> \
 	proposed[c] = true; propBase[c] = epoch[c]; propView[c] = next; propCut[c] = union(epoch[c], set) }
@@ -355,10 +362,8 @@ end:
 proctype Leader(byte c) {
 end:
 	do
-	PROPOSE_ANY(3)
-	PROPOSE_ANY(5)
-	PROPOSE_ANY(6)
 	PROPOSE_ANY(7)
+	PROPOSE_ANY(3 << c)
 	:: d_step { /* committed: the first of a base wins (L9 step 4) */
 		proposed[c] ->
 		if

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -125,49 +127,91 @@ func readAll(b *testing.B, nodes []*rig) <-chan met {
 	return all
 }
 
-// BenchmarkSayToFinal measures from the call of Send, with one author and three
-// replicas in a room with a leader, until the author's node shows the message
-// final, and until the slowest replica does. BenchmarkPropose3 of package control
-// is its floor: the same log in memory.
+// BenchmarkSayToFinal measures from the call of Send, with one author, until the
+// author's node shows the message final, and until the slowest replica does, and what
+// the message costs all nodes together. In a room with a leader, BenchmarkPropose3 of
+// package control is its floor: the same log in memory.
 func BenchmarkSayToFinal(b *testing.B) {
 	for _, at := range []string{"follower", "leader"} {
 		b.Run("author-at-"+at, func(b *testing.B) {
 			nodes, _ := court(b, "n1", "n2", "n3")
-			i := map[string]int{"follower": 0, "leader": 2}[at]
-			for _, r := range nodes { // a person's first words bring a line of their own
-				r.say("hello")
-			}
-			sameFinals(len(nodes), nodes...)
-			all := readAll(b, nodes)
-			var author, slowest []time.Duration
-			for b.Loop() {
-				begin := time.Now()
-				id := nodes[i].say("how long does it take?").ID
-				for seen := 0; seen < len(nodes); {
-					m := <-all
-					if m.id != id {
-						b.Fatalf("n%d finalised %s, want %s", m.node+1, m.id, id)
-					}
-					if m.node == i {
-						author = append(author, m.at.Sub(begin))
-					}
-					if seen++; seen == len(nodes) {
-						slowest = append(slowest, m.at.Sub(begin))
-					}
-				}
-			}
-			reportPercentiles(b, "author-", author)
-			reportPercentiles(b, "slowest-", slowest)
+			sayToFinal(b, nodes, map[string]int{"follower": 0, "leader": 2}[at])
+		})
+	}
+	for _, count := range []int{3, 5, 10, 16} {
+		b.Run(fmt.Sprintf("lamport-%d-members", count), func(b *testing.B) {
+			sayToFinal(b, round(b, numbered(count)...), 0)
 		})
 	}
 }
 
-// BenchmarkFinalThroughput measures messages that are final at every one of three
-// replicas, in one order without gaps, with 64 authors who say the next as soon as
-// the last is on disk.
+// numbered names nodes n1 to nN.
+func numbered(count int) (names []string) {
+	for i := range count {
+		names = append(names, fmt.Sprint("n", i+1))
+	}
+	return names
+}
+
+func sayToFinal(b *testing.B, nodes []*rig, i int) {
+	b.Helper()
+	for _, r := range nodes { // a person's first words bring a line of their own
+		r.say("hello")
+	}
+	sameFinals(len(nodes), nodes...)
+	all := readAll(b, nodes)
+	var author, slowest []time.Duration
+	before := spent(b)
+	for b.Loop() {
+		begin := time.Now()
+		id := nodes[i].say("how long does it take?").ID
+		for seen := 0; seen < len(nodes); {
+			m := <-all
+			if m.id != id {
+				b.Fatalf("n%d finalised %s, want %s", m.node+1, m.id, id)
+			}
+			if m.node == i {
+				author = append(author, m.at.Sub(begin))
+			}
+			if seen++; seen == len(nodes) {
+				slowest = append(slowest, m.at.Sub(begin))
+			}
+		}
+	}
+	used := spent(b).since(before)
+	b.ReportMetric(float64(used.cpu.Microseconds())/1000/float64(b.N), "cpu-ms/message")
+	b.ReportMetric(float64(used.bytes)/float64(b.N), "B/message")
+	reportPercentiles(b, "author-", author)
+	reportPercentiles(b, "slowest-", slowest)
+}
+
+// expense is what this process, with all its nodes, used.
+type expense struct {
+	cpu   time.Duration
+	bytes uint64 // over the loopback interface
+}
+
+func (e expense) since(before expense) expense {
+	return expense{e.cpu - before.cpu, e.bytes - before.bytes}
+}
+
+// BenchmarkFinalThroughput measures messages that are final at every replica, in one
+// order without gaps, with 64 authors who say the next as soon as the last is on disk.
 func BenchmarkFinalThroughput(b *testing.B) {
+	b.Run("leader-3-members", func(b *testing.B) {
+		nodes, _ := court(b, "n1", "n2", "n3")
+		finalThroughput(b, nodes)
+	})
+	for _, count := range []int{3, 5, 10} {
+		b.Run(fmt.Sprintf("lamport-%d-members", count), func(b *testing.B) {
+			finalThroughput(b, round(b, numbered(count)...))
+		})
+	}
+}
+
+func finalThroughput(b *testing.B, nodes []*rig) {
+	b.Helper()
 	const authors, each = 64, 32
-	nodes, _ := court(b, "n1", "n2", "n3")
 	say := func(times int) {
 		var wg sync.WaitGroup
 		for a := range authors {
@@ -187,6 +231,7 @@ func BenchmarkFinalThroughput(b *testing.B) {
 	sameFinals(authors, nodes...)
 	all := readAll(b, nodes)
 	total := 0
+	before := spent(b)
 	for b.Loop() {
 		done := make(chan struct{})
 		go func() {
@@ -204,7 +249,64 @@ func BenchmarkFinalThroughput(b *testing.B) {
 		<-done
 		total += authors * each
 	}
+	used := spent(b).since(before)
+	b.ReportMetric(float64(used.cpu.Microseconds())/1000/float64(total), "cpu-ms/message")
+	b.ReportMetric(float64(used.bytes)/float64(total), "B/message")
 	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "messages/s")
 	b.ReportMetric(0, "ns/op")
 	sameFinals(authors+total, nodes...)
+}
+
+// Waits of BenchmarkIdleRooms.
+const (
+	idleBefore = 40 * time.Second // until nodes and rooms know that nothing happens
+	idleFor    = time.Minute
+)
+
+// BenchmarkIdleRooms measures what three nodes spend on rooms in which nothing is
+// said, over a minute each. It runs when IDLE_ROOMS is set.
+func BenchmarkIdleRooms(b *testing.B) {
+	if os.Getenv("IDLE_ROOMS") == "" {
+		b.Skip("takes minutes; set IDLE_ROOMS")
+	}
+	for _, rooms := range []int{1, 20, 100} {
+		b.Run(fmt.Sprintf("%d-rooms", rooms), func(b *testing.B) {
+			nodes := []*rig{start(b, hurried(b, "n1")), start(b, hurried(b, "n2")), start(b, hurried(b, "n3"))}
+			for i := range rooms {
+				name := fmt.Sprint("room ", i)
+				nodes[0].create(name)
+				for _, r := range nodes[1:] {
+					r.join(nodes[0].invite(chat.InviteOptions{Room: name}))
+				}
+				if _, err := nodes[2].Send(b.Context(), chat.Draft{Room: name, Text: "good night"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			clocks := func() (all []map[string]uint64) {
+				for _, r := range nodes {
+					for _, s := range must(r.Status(b.Context()))(b).Rooms {
+						if s.Tentative > 0 || len(s.View) != len(nodes) {
+							b.Fatalf("%s is not at rest: %+v", r.NodeID(), s)
+						}
+						all = append(all, s.Clocks)
+					}
+				}
+				return all
+			}
+			for range b.N {
+				<-time.After(idleBefore)
+				at := clocks()
+				before := spent(b)
+				<-time.After(idleFor)
+				used := spent(b).since(before)
+				if !slices.EqualFunc(at, clocks(), maps.Equal) {
+					b.Error("clocks went on although nothing was said")
+				}
+				links := float64(len(nodes) * (len(nodes) - 1)) // from one node to another
+				b.ReportMetric(float64(used.bytes)/idleFor.Seconds()/links, "B/s/peer")
+				b.ReportMetric(100*used.cpu.Seconds()/idleFor.Seconds()/float64(len(nodes)), "cpu-%/node")
+				b.ReportMetric(0, "ns/op")
+			}
+		})
+	}
 }

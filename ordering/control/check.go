@@ -54,7 +54,7 @@ func (l *Log) step(from ordering.DeviceKey, data []byte) ordering.Reason {
 		return ordering.Malformed
 	}
 	if _, seated := l.seats.seated[m.GetFrom()]; !seated {
-		//exhaustive:ignore raft has more
+		//exhaustive:ignore
 		switch m.GetType() {
 		case raftpb.MsgApp, raftpb.MsgSnap, raftpb.MsgHeartbeat, raftpb.MsgVote, raftpb.MsgPreVote:
 			l.seats.meet(m.GetFrom(), m.from)
@@ -64,7 +64,7 @@ func (l *Log) step(from ordering.DeviceKey, data []byte) ordering.Reason {
 			return "" // the answer to a feed, or of one whose seat is gone
 		}
 	}
-	//exhaustive:ignore raft has more
+	//exhaustive:ignore
 	switch m.GetType() {
 	case raftpb.MsgApp:
 		return l.stepApp(m, st)
@@ -96,7 +96,7 @@ type shown struct{ term, match uint64 }
 // up to where it holds the log of that term's leader.
 func (l *Log) learn(m *message) {
 	var match uint64
-	//exhaustive:ignore raft has more
+	//exhaustive:ignore
 	switch m.GetType() {
 	case raftpb.MsgAppResp:
 		if !m.GetReject() {

@@ -68,7 +68,7 @@ func (l *Log) snapshot() (Snapshot, bool) {
 	if old && l.cfg.Mutant != mutant.SnapshotOldConf || index > l.applied || len(conf.Voters) == 0 {
 		return Snapshot{}, false
 	}
-	//exhaustive:ignore raft has more
+	//exhaustive:ignore
 	switch l.cfg.Mutant {
 	case mutant.SnapshotAhead:
 		index = min(index+1, l.applied)

@@ -277,7 +277,7 @@ func (l *Log) take() Ready {
 	l.appended(rd.Entries, &r.Save)
 	l.apply(rd.CommittedEntries, &r)
 	if r.Save.Hard != nil {
-		//exhaustive:ignore raft has more
+		//exhaustive:ignore
 		switch l.cfg.Mutant {
 		case mutant.ForgetTerm:
 			r.Save.Hard.Term, _ = l.store.termOf(l.store.last())

@@ -51,7 +51,7 @@ type message struct {
 // encodeMessage returns what goes to another Log; nil for what is not said.
 func encodeMessage(self ordering.Origin, m *raftpb.Message, fed bool) []byte {
 	var kind wireKind
-	//exhaustive:ignore raft has more
+	//exhaustive:ignore
 	switch m.GetType() {
 	case raftpb.MsgApp:
 		if kind = wireApp; fed {

@@ -10,6 +10,7 @@ import (
 	"tertulia/ordering"
 	"tertulia/ordering/control"
 	"tertulia/ordering/seats"
+	"tertulia/ordering/sequencer"
 )
 
 // Waits of a leader and of those who look for one.
@@ -18,7 +19,6 @@ const (
 	quietAfter   = 30 * time.Second       // nothing pending so long, a leader ticks no more
 	plainAfter   = time.Second            // after a member was seen, its seat or view is looked at again
 	feedRetry    = 2 * time.Second        // until what a member was fed counts as lost
-	soon         = 64                     // records behind which a voter may take over
 	maxActs      = 4                      // looks of the election at one change
 	feedAhead    = 1024                   // records fed to a member before it says where it is
 	snapshotWait = 5 * time.Second        // P13: for a snapshot to be acknowledged
@@ -166,7 +166,7 @@ func (c *Core) voter(v ordering.Origin, voters []ordering.Origin) election.Voter
 	x.RTT = p.vital.RTT
 	for _, g := range o.status.Progress {
 		if g.Origin == v {
-			x.CaughtUp = g.Active && g.Match+soon >= o.status.LastIndex // raft waits for the rest before it hands over
+			x.CaughtUp = g.Active && !g.SnapshotPending && g.Match+sequencer.InFlight >= o.status.Commit // raft waits for the rest before it hands over
 			x.LastTerm, x.LastIndex = o.status.LastTerm, max(x.LastIndex, g.Match)
 		}
 	}

@@ -27,7 +27,9 @@ func ackOfAnotherEpoch(l *Lab, m mutant.Mutant) *Failure {
 		by[i] = ordering.Origin{Device: ordering.DeviceKey{byte(i + 1)}}
 		s.chains[i] = &chain{origin: by[i], key: l.devices[i]}
 	}
-	entry := func(i int) *ordering.Entry { return s.compose(i, nil, ordering.KindJoined, []byte("word")).Run().Last() }
+	entry := func(i int) *ordering.Entry {
+		return s.compose(i, nil, ordering.KindJoined, []byte("word")).Run().Last()
+	}
 	early, _, mine := entry(2), entry(0), entry(0)
 	now, chains := time.Unix(0, 0), held{}
 	q := lamport.New(lamport.Config{Self: by[0], Chains: chains, Mutant: m}, ordering.Vector{by[0]: 1}, 1)
