@@ -69,11 +69,11 @@ short acks[3 * (CLOSED + 1)]; /* in epoch e by member x: a set of sets of entrie
 bool answered[3 * (CLOSED + 1)]; /* SealOK */
 byte answer[3 * (CLOSED + 1)];
 
-/* An Epoch proposed in each of two terms and not committed. */
-bool proposed[2];
-byte propBase[2];
-byte propView[2];
-byte propCut[2];
+/* An Epoch that the leader of the older term proposed and that is not committed. */
+bool proposed;
+byte propBase;
+byte propView;
+byte propCut;
 
 /* What only the checks know. */
 byte canon[WRITTEN];
@@ -299,7 +299,7 @@ inline crash(me) {
 /* May a member accept entry i: another has it on disk, and its past is here (L2). */
 #define canAccept(x, i) ((i) < WRITTEN && !in(i, held[x]) && in(i, disk[0] | disk[1] | disk[2]) && covers(held[x], past[i]))
 
-#define WRITE(i) :: d_step { canWrite(x, i) -> write(x, i); k = 0 }
+#define WRITE(i) :: d_step { canWrite(x, i) -> write(x, i); sync(x) say(x); k = 0 }
 #ifdef ACK_EARLY
 #define sync(x)
 #else
@@ -352,33 +352,35 @@ end:
 #endif
 #define copied(set) (covers(disk[c], set) && covers(disk[0], set) + covers(disk[1], set) + covers(disk[2], set) >= 2)
 
-/* All members are in the next view, or two of them: a majority of the voters. */
-#define PROPOSE(set, next) :: d_step { \
-	!proposed[c] && epoch[c] < CLOSED && all(epoch[c], set) && enough(epoch[c], set) && copied(union(epoch[c], set)) -> \
-	proposed[c] = true; propBase[c] = epoch[c]; propView[c] = next; propCut[c] = union(epoch[c], set) }
+/* commit appends an Epoch to the control log; the first of a base wins (L9 step 4). */
+inline commit(base, next, to) {
+	if
+	:: base == top ->
+		cut[top] = to;
+		assert(covers(cut[top], finals[top])); /* L-4 */
+		view[top + 1] = next;
+		top++
+	:: else
+	fi
+}
+
+/* The leader of the older term proposes, and may be slow to commit; that of the newer
+ * commits at once. All members are in the next view, or two: a majority of the voters. */
+#define may(set) (epoch[c] < CLOSED && all(epoch[c], set) && enough(epoch[c], set) && copied(union(epoch[c], set)))
+#define PROPOSE(set, next) \
+	:: d_step { c == 0 && !proposed && epoch[c] == top && may(set) -> \
+		proposed = true; propBase = epoch[c]; propView = next; propCut = union(epoch[c], set) } \
+	:: d_step { c == 1 && epoch[c] == top && may(set) -> k = epoch[c]; want = union(k, set); commit(k, next, want); k = 0 }
 #define PROPOSE_ANY(next) PROPOSE(1, next) PROPOSE(2, next) PROPOSE(3, next) PROPOSE(4, next) PROPOSE(5, next) PROPOSE(6, next) PROPOSE(7, next)
 
-/* The leader of the control log in term c, at member c. */
 proctype Leader(byte c) {
 end:
 	do
 	PROPOSE_ANY(7)
 	PROPOSE_ANY(3 << c)
-	:: d_step { /* committed: the first of a base wins (L9 step 4) */
-		proposed[c] ->
-		if
-		:: propBase[c] == top ->
-			assert(covers(propCut[c], finals[top])); /* L-4 */
-			cut[top] = propCut[c];
-			top++;
-			view[top] = propView[c]
-		:: else
-		fi;
-		proposed[c] = false;
-		propBase[c] = 0;
-		propView[c] = 0;
-		propCut[c] = 0
-	   }
+	:: d_step { c == 0 && proposed ->
+		commit(propBase, propView, propCut);
+		proposed = false; propBase = 0; propView = 0; propCut = 0 }
 	od
 }
 
