@@ -82,13 +82,14 @@ func percentiles(took []time.Duration) string {
 	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", ms(took[len(took)/2]), ms(took[len(took)*99/100]))
 }
 
-// All write at once. What is measured is the time from a line's way into a client
+// All write at once, the slower the more they are: a message costs all of them
+// together the square of their number. What is measured is the time from a line's way into a client
 // until the client of the slowest node has printed it.
 func TestLamportAllWriteAtOnceAndHistoriesAreEqual(t *testing.T) {
 	for _, names := range [][]string{{"n1", "n2", "n3"}, {"n1", "n2", "n3", "n4", "n5"}} {
 		t.Run(fmt.Sprintf("%d nodes", len(names)), func(t *testing.T) {
 			members := peers(t, names...)
-			each := perMember(t)
+			each, pace := perMember(t), time.Duration(len(names)*len(names))*4*time.Millisecond
 			var readers, chats []*process
 			for _, m := range members {
 				reader := m.chat("reader")
@@ -103,7 +104,7 @@ func TestLamportAllWriteAtOnceAndHistoriesAreEqual(t *testing.T) {
 			for i, c := range chats {
 				said[i] = make(map[string]time.Time)
 				writers.Go(func() {
-					ticker := time.NewTicker(40 * time.Millisecond)
+					ticker := time.NewTicker(pace)
 					defer ticker.Stop()
 					for k := range each {
 						<-ticker.C

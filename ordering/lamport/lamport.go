@@ -231,7 +231,7 @@ func (q *Queue) Ack(now time.Time) (ordering.Ack, bool) {
 	}
 	a := q.content()
 	q.said, q.saidAt = a, now
-	if a.Ask = q.waits(); a.Ask {
+	if a.Ask = q.waits() && !now.Before(q.askedAt.Add(AckRepeat)); a.Ask {
 		q.askedAt = now
 	}
 	return a, true

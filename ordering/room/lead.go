@@ -355,6 +355,9 @@ func (c *Core) plan() {
 	case !ok:
 	case plan.Transfer != (ordering.Origin{}):
 		o.log.Transfer(plan.Transfer)
+	case c.lamportic() && !c.viewHas(plan.Change):
+		c.planBy(c.now.Add(plainAfter)) // an Epoch comes first (L9)
+		return
 	default:
 		o.log.ProposeChange(control.Change(plan.Change))
 	}
@@ -363,6 +366,18 @@ func (c *Core) plan() {
 		c.refresh()
 		c.planBy(c.now.Add(plainAfter))
 	}
+}
+
+// viewHas reports whether the view has a majority of the voters after a change.
+func (c *Core) viewHas(ch seats.Change) bool {
+	voters := slices.DeleteFunc(slices.Concat(c.order.status.Conf.Voters, ch.Promote), func(v ordering.Origin) bool { return slices.Contains(ch.Remove, v) })
+	in := 0
+	for _, v := range voters {
+		if slices.Contains(c.order.list.Epoch().View, v) {
+			in++
+		}
+	}
+	return 2*in > len(voters)
 }
 
 // planBy has plan called again, at the latest then.
@@ -462,16 +477,10 @@ func maxTime(a, b time.Time) time.Time {
 func (c *Core) planView() bool {
 	o := c.order
 	is := o.list.Epoch()
-	want := c.view(is.View)
+	want, voting := c.withVoters(c.view(is.View))
 	mode := cmp.Or(o.list.Wish(), is.Mode)
 	if slices.Equal(want, is.View) && mode == is.Mode && !(is.Mode == ordering.Lamport && o.held.Sealed()) {
 		return false
-	}
-	voting := 0
-	for _, v := range want {
-		if slices.Contains(o.status.Conf.Voters, v) {
-			voting++
-		}
 	}
 	if 2*voting <= len(o.status.Conf.Voters) {
 		return false
@@ -491,6 +500,35 @@ func (c *Core) planView() bool {
 	return true
 }
 
+// withVoters adds voters that are heard to a view, however often they fell out of
+// it, until it has a majority of them (L9): else nobody could be left out. It
+// returns how many voters the view has.
+func (c *Core) withVoters(view []ordering.Origin) (full []ordering.Origin, voting int) {
+	conf := c.order.status.Conf
+	for _, v := range conf.Voters {
+		if slices.Contains(view, v) {
+			voting++
+		}
+	}
+	for _, v := range conf.Voters {
+		if 2*voting <= len(conf.Voters) && !slices.Contains(view, v) && c.hears(v) && !c.peers[v.Device].vital.Draining && c.peers[v.Device].vital.DiskOK && c.graph.IsMember(v.Device) {
+			view = append(view, v)
+			voting++
+		}
+	}
+	if over := len(view) - ordering.MaxView; over > 0 { // voters come first
+		view = slices.DeleteFunc(view, func(v ordering.Origin) bool {
+			drop := over > 0 && !slices.Contains(conf.Voters, v)
+			if drop {
+				over--
+			}
+			return drop
+		})
+	}
+	slices.SortFunc(view, ordering.Origin.Compare)
+	return view, voting
+}
+
 // view is who should be in the view: who is in it and not suspected for longer
 // than Evict, and who is up for long enough to be trusted again.
 func (c *Core) view(is []ordering.Origin) []ordering.Origin {
@@ -508,7 +546,7 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			c.planBy(c.seenUp(v).Add(c.cfg.Waits.Evict))
 			return true
 		}
-		if c.instance(v.Device) != v && c.instance(v.Device) != (ordering.Origin{}) || p.vital.Draining {
+		if c.instance(v.Device) != v && c.instance(v.Device) != (ordering.Origin{}) || p.vital.Draining || !p.vital.DiskOK {
 			return false
 		}
 		if p.vital.Suspected {
@@ -545,7 +583,7 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			continue
 		}
 		p := c.peers[v.Device]
-		if p == nil || !p.met || p.vital.Suspected || p.vital.Draining || !c.graph.IsMember(v.Device) {
+		if p == nil || !p.met || p.vital.Suspected || p.vital.Draining || !p.vital.DiskOK || !c.graph.IsMember(v.Device) {
 			continue
 		}
 		wait := c.cfg.Waits.Readmit
@@ -629,7 +667,6 @@ func (c *Core) tickOrder() {
 		c.refresh()
 		c.rest()
 	}
-	c.adopt()
 	for _, run := range c.overdue() {
 		if d := c.leader().Device; c.peers[d] != nil && c.peers[d].met {
 			c.send(d, &ordering.Push{Run: run})

@@ -140,6 +140,7 @@ func (c *Core) pump() {
 	c.drain()
 	c.linearize()
 	c.settle()
+	c.adopt()
 	c.acknowledge()
 	c.refresh()
 	if o.marked {

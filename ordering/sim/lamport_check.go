@@ -42,10 +42,10 @@ func newEpochal() epochal {
 }
 
 // stored checks an entry that n has made durable against what its author promised
-// (L-1).
+// (L-1). What a replica writes on a disk that was set back stays there.
 func (c *canon) stored(n *node, e *ordering.Entry) {
 	c.epochal.on[e.ID()] |= c.bit(n.self)
-	if n.self != e.Origin {
+	if n.self != e.Origin || n.setback {
 		return
 	}
 	for _, p := range c.epochal.promises[e.Origin] {

@@ -444,9 +444,9 @@ func (n *node) meetMembers() {
 }
 
 // knows reports whether n would share the room with the peer: it is a member, or
-// n does not know any member yet.
+// n does not know any member yet, none but itself if it is the creator anew.
 func (n *node) knows(peer *node) bool {
-	return n.core == nil || n.core.Graph().MemberCount() == 0 || n.core.Graph().IsMember(peer.self.Device)
+	return n.core == nil || n.creator && n.instance > 0 && n.core.Graph().MemberCount() == 1 || n.core.Graph().MemberCount() == 0 || n.core.Graph().IsMember(peer.self.Device)
 }
 
 // say lets people say something here, if the process runs.
