@@ -345,8 +345,6 @@ end:
  * of the voters too (L9 step 3). */
 #ifdef LONELY_CUT
 #define union(e, set) (before(e) | (disk[c] & by(view[e])))
-#elif defined(NO_SEAL)
-#define union(e, set) (before(e) | ((disk[0] | disk[1]) & by(view[e])))
 #else
 #define union(e, set) (before(e) | (united(e, set) & by(view[e])))
 #endif

@@ -56,9 +56,9 @@ func (c *Change) SealedBy(o ordering.Origin, have []ordering.Tip, now time.Time)
 	if len(have) != len(c.View) || !slices.Contains(c.Asked(), o) {
 		return
 	}
-	c.sealed[o] = have
+	c.sealed[o], c.holding[o] = have, have
 	if c.enoughAt.IsZero() && c.quorum() {
-		c.enoughAt = now
+		c.enoughAt, c.askAt = now, time.Time{} // what is asked next is another thing
 	}
 }
 
@@ -75,6 +75,19 @@ func (c *Change) quorum() bool {
 		}
 	}
 	return (2*voters > len(c.voters) || c.mutant == mutant.NoQuorum && voters > 0) && (members > 0 || c.mutant == mutant.NoViewMember)
+}
+
+// Without drops the answer of a replica that is gone, if those of the others are
+// enough (L9 step 2): what it alone holds could not be brought.
+func (c *Change) Without(o ordering.Origin) {
+	have, ok := c.sealed[o]
+	if !ok || o == c.self {
+		return
+	}
+	delete(c.sealed, o)
+	if !c.enoughAt.IsZero() && !c.quorum() {
+		c.sealed[o] = have
+	}
 }
 
 // Holds takes a CutHave, or what we hold ourselves.

@@ -446,6 +446,12 @@ func (c *Core) Connect(now time.Time, d ordering.DeviceKey) {
 // Disconnect says that a member is gone, or no longer shares the room.
 func (c *Core) Disconnect(now time.Time, d ordering.DeviceKey) {
 	c.now = now
+	if p, k := c.peers[d], c.known[c.instance(d)]; p != nil && k != nil {
+		k.at = now // up to now it was up, unless it was suspected
+		if !p.down.IsZero() {
+			k.at = p.down
+		}
+	}
 	delete(c.peers, d)
 	c.sorted = nil
 	if c.fetch.busy && c.fetch.from == d {

@@ -47,16 +47,20 @@ func (c *Core) tryInstall() {
 	o := c.order
 	held := o.log.Held()
 	in := &o.install
-	if held == nil || in.done {
+	if held == nil {
 		return
 	}
 	if in.snap.Index != held.Index || in.snap.Term != held.Term || in.base != o.list.Index() {
 		state, err := linear.ParseState(held.State)
 		*in = install{snap: *held, state: state, base: o.list.Index(), busy: in.busy, from: in.from}
 		if err != nil || state.Index < in.base {
-			in.done = true // whoever makes such a snapshot leads nobody
-			return
+			// Nobody leads who makes such a snapshot, or the list here went on in
+			// the open epoch: a newer one will do.
+			in.done = true
 		}
+	}
+	if in.done {
+		return
 	}
 	switch {
 	case c.now.Before(in.retryAt):

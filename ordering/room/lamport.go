@@ -216,6 +216,11 @@ func (c *Core) changeView() {
 		c.sealNow()
 		o.sealing = true // counts once it is durable
 	}
+	for _, v := range ch.Asked() {
+		if v != c.cfg.Self && !c.hears(v) {
+			ch.Without(v)
+		}
+	}
 	cut, enough := ch.Union(c.now)
 	switch {
 	case !enough:

@@ -46,6 +46,7 @@ type lead struct {
 // flap counts how often a member fell out of the view (L10).
 type flap struct {
 	times int
+	epoch uint64 // in which it was last left out: each counts once
 	last  time.Time
 }
 
@@ -74,9 +75,6 @@ func (c *Core) Woke(now time.Time) {
 
 // lost says that a connected member is gone.
 func (c *Core) lost(d ordering.DeviceKey) {
-	if k := c.known[c.instance(d)]; k != nil {
-		k.at = c.now // up to now it was up
-	}
 	c.unheard(d)
 	if o := c.order; o != nil && o.status.Role == control.Leader {
 		if at := c.instance(d); at != (ordering.Origin{}) {
@@ -349,6 +347,9 @@ func (c *Core) plan() {
 	if c.planView() {
 		return
 	}
+	if o.change != nil {
+		return // one of either at a time (L9)
+	}
 	plan, ok := seats.Next(o.status.Conf.Voters, o.status.Conf.Learners, c.cfg.Self, c.candidates(),
 		seats.Waits{Stable: c.cfg.Waits.Stable, Replace: c.cfg.Waits.Replace, Drop: c.cfg.Waits.Stable})
 	switch {
@@ -566,9 +567,10 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			if c.now.Sub(f.last) > 10*time.Minute {
 				f.times = 0
 			}
-			if f.last != c.now {
-				f.times, f.last = f.times+1, c.now
+			if n := o.list.Epoch().N; f.times == 0 || f.epoch != n {
+				f.times, f.epoch = f.times+1, n
 			}
+			f.last = c.now
 			o.lead.flaps[v] = f
 		}
 	}

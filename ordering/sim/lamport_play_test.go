@@ -17,38 +17,99 @@ func (h held) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
 	return x, ok || id.Seq == 0
 }
 
+// alone is the hold-back queue of the first of four members, without a room.
+type alone struct {
+	s      *stage
+	by     [4]ordering.Origin
+	chains held
+	have   ordering.Vector
+	q      *lamport.Queue
+}
+
+// newAlone returns a queue on an empty disk, with the first members in its view.
+func newAlone(l *Lab, m mutant.Mutant, members int) *alone {
+	a := &alone{s: newStage(l, m), chains: held{}, have: make(ordering.Vector)}
+	for i := range a.by {
+		a.by[i] = ordering.Origin{Device: ordering.DeviceKey{byte(i + 1)}}
+		a.s.chains[i] = &chain{origin: a.by[i], key: l.devices[i]}
+	}
+	a.q = lamport.New(lamport.Config{Self: a.by[0], Chains: a.chains, Mutant: m}, ordering.Vector{}, 0)
+	a.q.Open(1, a.by[:members], nil)
+	return a
+}
+
+// write makes a member's next entry.
+func (a *alone) write(i int) *ordering.Entry {
+	return a.s.compose(i, nil, ordering.KindJoined, []byte("word")).Run().Last()
+}
+
+// take makes an entry durable here.
+func (a *alone) take(e *ordering.Entry) {
+	a.chains[e.ID()], a.have[e.Origin] = e.Hash(), e.Seq
+	a.q.Add(e, time.Unix(0, 0))
+	a.q.Persisted(a.q.Pending())
+}
+
+func tipOf(e *ordering.Entry) ordering.Tip { return ordering.TipOf(e.Seq, e.Hash()) }
+
+// before fails the play if what is final now sorts behind an entry that is not
+// here.
+func (a *alone) before(e *ordering.Entry) *Failure {
+	for _, f := range a.q.Stable(a.have) {
+		if e.Key().Compare(f.Key()) < 0 {
+			a.s.w.failf(0, "L-3", "%s is final in an epoch in which %s sorts before it", f.Origin.Tag(), e.Origin.Tag())
+		}
+	}
+	return a.s.w.fail
+}
+
 // ackOfAnotherEpoch plays a view of {0 1 2} that becomes {0 2 3}. An
 // acknowledgement that 2 gave in the old view names the chains of that view: read
 // as one of the new, it says that 2 has written nothing.
 func ackOfAnotherEpoch(l *Lab, m mutant.Mutant) *Failure {
-	s := newStage(l, m)
-	var by [4]ordering.Origin
-	for i := range by {
-		by[i] = ordering.Origin{Device: ordering.DeviceKey{byte(i + 1)}}
-		s.chains[i] = &chain{origin: by[i], key: l.devices[i]}
+	a := newAlone(l, m, 3)
+	a.take(a.write(0))
+	early, mine := a.write(2), a.write(0)
+	a.take(mine)
+	a.q.Open(2, []ordering.Origin{a.by[0], a.by[2], a.by[3]}, nil)
+	a.q.Hear(a.by[3], ordering.Ack{Epoch: 2, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), {}, {}}})
+	a.q.Hear(a.by[2], ordering.Ack{Epoch: 1, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), {}, tipOf(early)}})
+	return a.before(early)
+}
+
+// clockWithoutItsEntries plays a member whose clock is heard before the entry that
+// made it.
+func clockWithoutItsEntries(l *Lab, m mutant.Mutant) *Failure {
+	a := newAlone(l, m, 2)
+	a.take(a.write(0))
+	early, mine := a.write(1), a.write(0)
+	a.take(mine)
+	a.q.Hear(a.by[1], ordering.Ack{Epoch: 1, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), tipOf(early)}})
+	return a.before(early)
+}
+
+// sealedStraggler is scenario 6: a member that sealed an epoch without an entry
+// hears that all others have it. The cut may be made of its seal.
+func sealedStraggler(l *Lab, m mutant.Mutant) *Failure {
+	a := newAlone(l, m, 2)
+	a.q.SealNow()
+	mine := a.write(0)
+	a.take(mine)
+	a.q.Hear(a.by[1], ordering.Ack{Epoch: 1, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), {}}})
+	if len(a.q.Stable(a.have)) > 0 {
+		a.s.w.failf(0, "L-4", "an entry is final in an epoch that was sealed without it")
 	}
-	entry := func(i int) *ordering.Entry {
-		return s.compose(i, nil, ordering.KindJoined, []byte("word")).Run().Last()
+	return a.s.w.fail
+}
+
+// nobodyAdopts plays an entry from outside the view, of which no member speaks.
+func nobodyAdopts(l *Lab, m mutant.Mutant) *Failure {
+	a := newAlone(l, m, 1)
+	a.take(a.write(1))
+	if a.q.AdoptDue().IsZero() {
+		a.s.w.failf(0, "U8", "an entry from outside the view is never adopted")
 	}
-	early, _, mine := entry(2), entry(0), entry(0)
-	now, chains := time.Unix(0, 0), held{}
-	q := lamport.New(lamport.Config{Self: by[0], Chains: chains, Mutant: m}, ordering.Vector{by[0]: 1}, 1)
-	take := func(e *ordering.Entry) {
-		chains[e.ID()] = e.Hash()
-		q.Add(e, now)
-		q.Persisted(q.Pending())
-	}
-	q.Open(1, by[:3], nil)
-	take(mine)
-	q.Open(2, []ordering.Origin{by[0], by[2], by[3]}, nil)
-	tip := ordering.TipOf(mine.Seq, mine.Hash())
-	q.Hear(by[3], ordering.Ack{Epoch: 2, Clock: mine.TS, Have: []ordering.Tip{tip, {}, {}}})
-	q.Hear(by[2], ordering.Ack{Epoch: 1, Clock: mine.TS, Have: []ordering.Tip{tip, {}, ordering.TipOf(1, early.Hash())}})
-	final := q.Stable(ordering.Vector{by[0]: 2})
-	if len(final) > 0 && early.Key().Compare(final[0].Key()) < 0 {
-		s.w.failf(0, "L-3", "%s is final in an epoch in which %s/1 sorts before it", s.w.id(final[0].ID()), early.Origin.Tag())
-	}
-	return s.w.fail
+	return a.s.w.fail
 }
 
 // changeWithoutAMember plays a view change in which all voters answer, and none of

@@ -170,6 +170,9 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 		return s.w.fail
 	},
 	"another-epoch": ackOfAnotherEpoch,
+	"blind":         clockWithoutItsEntries,
+	"straggler":     sealedStraggler,
+	"orphan":        nobodyAdopts,
 	"viewless":      changeWithoutAMember,
 	"tail": func(l *Lab, m mutant.Mutant) *Failure {
 		w := l.quiet(m, 3)
