@@ -23,7 +23,6 @@ const (
 	AckRepeat  = time.Second            // between two without news, while something waits (L3)
 	AdoptAfter = 200 * time.Millisecond // before what was written outside the view is adopted (L8)
 	AdoptStep  = 50 * time.Millisecond  // more for each member of the view of lower rank
-	SealedWait = time.Second            // sealed so long, a member says so to others (L9)
 )
 
 // Chains tells of the chains that a replica holds.
@@ -308,22 +307,6 @@ func (q *Queue) Sealed() bool {
 	return false
 }
 
-// Lacking returns how far the chains of members are known to go beyond have.
-func (q *Queue) Lacking(have ordering.Vector) ordering.Vector {
-	lack := make(ordering.Vector)
-	for _, a := range q.acks {
-		if a.Epoch != q.epoch {
-			continue
-		}
-		for i, t := range a.Have {
-			if o := q.view[i]; t.Seq > have[o] {
-				lack[o] = max(lack[o], t.Seq)
-			}
-		}
-	}
-	return lack
-}
-
 // Stable returns what has become final in the open epoch, each entry after its
 // causal past (L6, L7): what the caller emits, in this order.
 func (q *Queue) Stable(have ordering.Vector) []*ordering.Entry {
@@ -436,17 +419,6 @@ func (q *Queue) WaitsFor() []ordering.Origin {
 		}
 	}
 	return missing
-}
-
-// Clocks returns what the members of the view last said of their clocks.
-func (q *Queue) Clocks() map[ordering.Origin]uint64 {
-	clocks := make(map[ordering.Origin]uint64)
-	for _, o := range q.view {
-		if a, ok := q.acks[o]; ok && a.Epoch == q.epoch {
-			clocks[o] = a.Clock
-		}
-	}
-	return clocks
 }
 
 // AdoptDue returns when this member is to write a NULL entry, so that what members

@@ -62,9 +62,6 @@ func TestAMembersClockCountsOnlyWithAllItWroteUpToIt(t *testing.T) {
 		if m != mutant.None {
 			continue
 		}
-		if lack := k.Lacking(k.have); lack[ann] != 1 {
-			t.Errorf("lacking %v", lack)
-		}
 		k.hold("a1")
 		k.wantSettled(t, "a1 b1")
 	}
@@ -258,9 +255,6 @@ func TestOfTwoAcksOfAnEpochTheGreaterCountsWhicheverComesLast(t *testing.T) {
 	k.Hear(cat, b.ack(1, 1, 1, 1, 0))
 	k.Hear(cat, b.ack(1, 0, 0, 0, 0))
 	k.Hear(ann, b.ack(1, 1, 1, 0, 0))
-	if c := k.Clocks(); c[ann] != 1 || c[cat] != 1 {
-		t.Errorf("clocks %v", c)
-	}
 	k.wantSettled(t, "a1 b1")
 }
 
