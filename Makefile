@@ -25,7 +25,7 @@ LINT := $(PLAIN) go tool -modfile=.ci/tools.mod golangci-lint
 CONCURRENT := ./chat/... ./storage/... ./p2p/... ./node/... ./client/... ./api/...
 
 .PHONY: help run three quick check test sim build bin/tertulia bin/tertulia-headless \
-	shot generate generated lint vet fuzz bench vuln clean
+	shot generate generated lint vet fuzz model bench vuln clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -91,6 +91,9 @@ lint: vet ## go vet, and what .golangci.yml asks
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@.ci/fuzz $(FUZZTIME)
+
+model: ## the model of the Lamport epochs, with SPIN
+	@.ci/model
 
 bench: ## the benchmarks
 	$(PLAIN) go test -tags ci -run '^$$' -bench . -benchmem ./...

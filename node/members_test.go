@@ -279,7 +279,8 @@ func TestAStrangerIsGivenNothingAndCounted(t *testing.T) {
 		t.Fatal("not connected")
 	}
 	lobbyID := a.inner().id
-	before := a.inner().view.Load().entries
+	held := func() uint64 { return inRoom(a, func(r *room) uint64 { return r.core.Graph().Have().Count() }) }
+	before := held()
 	refused := func() uint64 { return must(a.Status(t.Context()))(t).Refused[string(ordering.NotMember)] }
 
 	if more, err := s.net.Fetch(t.Context(), a.device(), wire.FetchRequest{Room: lobbyID, Newest: 10}, func(ordering.Run) error { return errors.New("a run") }); more || err != nil && strings.Contains(err.Error(), "a run") {
@@ -306,7 +307,7 @@ func TestAStrangerIsGivenNothingAndCounted(t *testing.T) {
 		}
 	}
 	counted(t, "5", func() bool { return refused() == 5 })
-	if after := a.inner().view.Load().entries; after != before {
+	if after := held(); after != before {
 		t.Errorf("%d entries became %d", before, after)
 	}
 	if c := inRoom(a, func(r *room) int { return len(r.core.Connected()) }); c != 0 {
