@@ -71,30 +71,7 @@ func TestALoneCreatorNeedsNobodyToFinalise(t *testing.T) {
 func TestWithoutALeaderAllWriteAtOnceAndAllFinalsAreEqual(t *testing.T) {
 	t.Parallel()
 	nodes := round(t, "n1", "n2", "n3")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	const each = 50
-	var wg sync.WaitGroup
-	for _, r := range nodes {
-		wg.Go(func() { r.sayMany("from "+r.NodeID(), each) })
-		wg.Go(func() {
-			texts := 0
-			for f := r.read(ctx, 0); texts < each*len(nodes); {
-				list := f.next(ctx)
-				if list == nil {
-					t.Errorf("%s: %d finals, then none", r.NodeID(), f.last)
-					return
-				}
-				for _, m := range list {
-					if m.Kind == chat.KindText {
-						texts++
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
-	list := sameFinals(each*len(nodes), nodes...)
+	list := allWriteAtOnce(nodes...)
 	for _, m := range list {
 		if m.Leader != "" || m.Late {
 			t.Errorf("%+v", m)

@@ -1,11 +1,7 @@
 package node
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"tertulia/chat"
@@ -13,35 +9,13 @@ import (
 
 func TestALeaderWithAFullDiskLeadsNoMore(t *testing.T) {
 	t.Parallel()
-	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=8m"); err != nil {
-		t.Skipf("a small file system cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	ballast := filepath.Join(disk, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 3<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	disk, free := smallDisk(t, 8, 3)
 	full := hurried(t, "n3")
 	full.Dir = filepath.Join(disk, "data")
 	nodes, leader := courtOf(t, hurried(t, "n1"), hurried(t, "n2"), full)
 	a, b := nodes[0], nodes[1]
 
-	text := strings.Repeat("full ", 12_000)
-	sent := 0
-	var err error
-	for ; err == nil; sent++ {
-		if sent > 200 {
-			t.Fatal("the disk never fills")
-		}
-		_, err = leader.Send(t.Context(), chat.Draft{Room: lobby, Text: fmt.Sprint(sent, text)})
-	}
-	sent--
-	wantCode(t, err, chat.CodeDisk)
+	sent := leader.fillDisk()
 	for _, r := range []*rig{a, b} {
 		r.until("n2 leads", func() bool { return r.inner().view.Load().order.Leader == b.id.origin }, nodes...)
 	}
@@ -49,13 +23,11 @@ func TestALeaderWithAFullDiskLeadsNoMore(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	sameFinals(sent+1, a, b)
-	_, err = leader.Send(t.Context(), chat.Draft{Room: lobby, Text: text})
+	_, err := leader.Send(t.Context(), chat.Draft{Room: lobby, Text: large})
 	wantCode(t, err, chat.CodeDisk)
 
 	// When there is space again it catches up and leads once more.
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
+	free()
 	leader.until("the disk takes writes", func() bool { return must(leader.View(t.Context()))(t).Healthy })
 	leader.say("yes")
 	untilLed(nodes...)

@@ -202,9 +202,11 @@ func TestALoneCreatorFinalisesAlone(t *testing.T) {
 	sameFinals(1, r)
 }
 
-func TestTheHighestNumberLeadsAndAllFinalsAreEqual(t *testing.T) {
-	t.Parallel()
-	nodes, _ := court(t, "n2", "n9", "n10") // as strings, n10 would be the lowest
+// allWriteAtOnce has every node say 50 texts while another reader of each follows
+// what becomes final, and returns the finals, which are the same everywhere.
+func allWriteAtOnce(nodes ...*rig) []chat.Message {
+	t := nodes[0].t
+	t.Helper()
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -228,7 +230,13 @@ func TestTheHighestNumberLeadsAndAllFinalsAreEqual(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	list := sameFinals(each*len(nodes), nodes...)
+	return sameFinals(each*len(nodes), nodes...)
+}
+
+func TestTheHighestNumberLeadsAndAllFinalsAreEqual(t *testing.T) {
+	t.Parallel()
+	nodes, _ := court(t, "n2", "n9", "n10") // as strings, n10 would be the lowest
+	list := allWriteAtOnce(nodes...)
 	for _, m := range list {
 		if m.Leader != "n10" || m.Late {
 			t.Errorf("%+v", m)

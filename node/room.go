@@ -364,10 +364,8 @@ func (r *room) send(ready core.Ready) {
 	for _, m := range ready.Send {
 		r.n.net.Send(m.To, r.id, m.Msg)
 	}
-	if len(r.view.Load().order.Replicas) > 0 { // till then this may be an old copy, and its words a fork
-		for _, run := range ready.Publish {
-			r.n.net.Publish(r.id, run)
-		}
+	for _, run := range ready.Publish {
+		r.n.net.Publish(r.id, run)
 	}
 	if ready.Fetch != nil {
 		r.fetch(*ready.Fetch)

@@ -226,7 +226,7 @@ func (r *room) sayAgain(ctx context.Context, run ordering.Run) error {
 	for _, e := range run.Entries {
 		s := &saying{kind: e.Kind, stamp: e.Client, reply: func(_ ordering.Ref, _ bool, err error) { answers <- err }}
 		switch {
-		case !e.Kind.Sealed():
+		case !e.Kind.Sealed() || e.Kind == ordering.KindSwitch:
 			s.body = e.Body
 		case e.Client == nil:
 			continue
@@ -270,8 +270,11 @@ func (r *room) owes(s *saying) bool {
 	case ordering.KindRemove:
 		v, err := ordering.DecodeRemove(s.body)
 		return err == nil && g.IsMember(v.Device)
+	case ordering.KindSwitch:
+		v, err := ordering.DecodeSwitch(s.body)
+		return err == nil && !r.hasOrder(v.Mode)
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindKey, ordering.KindLeave, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 	}
 	return false
 }

@@ -188,5 +188,8 @@ func decodeBatch(d *decoder) *Batch {
 // NextOrderHash is the order hash after an entry: a chain over the final list
 // that begins with the room's id.
 func NextOrderHash(last, entry Hash) Hash {
-	return sha256.Sum256(append(last[:], entry[:]...))
+	var b [2 * HashSize]byte
+	copy(b[:], last[:])
+	copy(b[HashSize:], entry[:])
+	return sha256.Sum256(b[:])
 }

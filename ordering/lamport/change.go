@@ -12,6 +12,7 @@ import (
 const (
 	SealRepeat = 100 * time.Millisecond // between two asks of those that did not answer (L9 step 2)
 	Straggle   = 200 * time.Millisecond // for more answers, once there are enough
+	SilentWait = time.Second            // without a word, until a replica that is not heard counts as gone
 )
 
 // Change is a view change as its leader runs it (L9): it seals the open epoch at
@@ -31,6 +32,7 @@ type Change struct {
 	voters   []ordering.Origin
 	sealed   map[ordering.Origin][]ordering.Tip
 	holding  map[ordering.Origin][]ordering.Tip // as CutHave says
+	answered map[ordering.Origin]time.Time
 	enoughAt time.Time
 	askAt    time.Time
 	Begun    bool // the leader has sealed itself
@@ -40,6 +42,7 @@ type Change struct {
 // NewChange begins a view change.
 func NewChange(c Change, self ordering.Origin, voters []ordering.Origin, m mutant.Mutant) *Change {
 	c.self, c.voters, c.mutant = self, voters, m
+	c.answered = make(map[ordering.Origin]time.Time)
 	c.sealed, c.holding = make(map[ordering.Origin][]ordering.Tip), make(map[ordering.Origin][]ordering.Tip)
 	return &c
 }
@@ -56,7 +59,7 @@ func (c *Change) SealedBy(o ordering.Origin, have []ordering.Tip, now time.Time)
 	if len(have) != len(c.View) || !slices.Contains(c.Asked(), o) {
 		return
 	}
-	c.sealed[o], c.holding[o] = have, have
+	c.sealed[o], c.holding[o], c.answered[o] = have, have, now
 	if c.enoughAt.IsZero() && c.quorum() {
 		c.enoughAt, c.askAt = now, time.Time{} // what is asked next is another thing
 	}
@@ -77,23 +80,24 @@ func (c *Change) quorum() bool {
 	return (2*voters > len(c.voters) || c.mutant == mutant.NoQuorum && voters > 0) && (members > 0 || c.mutant == mutant.NoViewMember)
 }
 
-// Without drops the answer of a replica that is gone, if those of the others are
-// enough (L9 step 2): what it alone holds could not be brought.
-func (c *Change) Without(o ordering.Origin) {
+// Without drops the answer of a replica that is gone, if it said nothing for
+// SilentWait and those of the others are enough (L9 step 2): what it alone holds
+// could not be brought. Before there are enough, every answer counts.
+func (c *Change) Without(o ordering.Origin, now time.Time) {
 	have, ok := c.sealed[o]
-	if !ok || o == c.self {
+	if !ok || o == c.self || c.enoughAt.IsZero() || now.Before(c.answered[o].Add(SilentWait)) {
 		return
 	}
 	delete(c.sealed, o)
-	if !c.enoughAt.IsZero() && !c.quorum() {
+	if !c.quorum() {
 		c.sealed[o] = have
 	}
 }
 
 // Holds takes a CutHave, or what we hold ourselves.
-func (c *Change) Holds(o ordering.Origin, have []ordering.Tip) {
+func (c *Change) Holds(o ordering.Origin, have []ordering.Tip, now time.Time) {
 	if len(have) == len(c.View) {
-		c.holding[o] = have
+		c.holding[o], c.answered[o] = have, now
 	}
 }
 

@@ -89,17 +89,17 @@ func TestTheCutIsTheUnionAndNotWhatTheLeaderHolds(t *testing.T) {
 func TestACutIsCopiedOnceAMajorityOfTheVotersHoldsAllOfIt(t *testing.T) {
 	ch := change(all, all, mutant.None)
 	cut := tips(1, 2, 0)
-	ch.Holds(ann, tips(1, 2, 0))
-	ch.Holds(bob, tips(9, 1, 9))
-	ch.Holds(eve, tips(9, 9, 9)) // no voter
-	ch.Holds(cat, tips(9, 9))    // of another view
+	ch.Holds(ann, tips(1, 2, 0), at(0))
+	ch.Holds(bob, tips(9, 1, 9), at(0))
+	ch.Holds(eve, tips(9, 9, 9), at(0)) // no voter
+	ch.Holds(cat, tips(9, 9), at(0))    // of another view
 	if ch.Copied(cut) || !ch.HeldBy(ann, cut) || ch.HeldBy(bob, cut) {
 		t.Error("one of three is a majority")
 	}
 	if lack := ch.Lacking(cut); !slices.Equal(lack, []ordering.Origin{bob, cat}) {
 		t.Errorf("lacking: %v", lack)
 	}
-	ch.Holds(bob, tips(1, 2, 0))
+	ch.Holds(bob, tips(1, 2, 0), at(0))
 	if !ch.Copied(cut) || !slices.Equal(ch.Lacking(cut), []ordering.Origin{cat}) {
 		t.Error("two of three are none")
 	}

@@ -405,7 +405,7 @@ func (r *room) propose(p *person, ch *Change) bool {
 		return false
 	}
 	for _, o := range all { // CutHave
-		ch.Holds(o, p.Tips(r.people[o].Durable()))
+		ch.Holds(o, p.Tips(r.people[o].Durable()), start)
 	}
 	if ch.mutant != mutant.LonelyCut && (!ch.Copied(cut) || !ch.HeldBy(p.cfg.Self, cut)) {
 		return false
@@ -578,6 +578,7 @@ func TestTheSearchFindsEveryMistakeItIsMeantFor(t *testing.T) {
 		mutant.LonelyCut:   {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all, view: all[1:]},
 		mutant.NoViewMember: {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all,
 			view: []ordering.Origin{cat}},
+		mutant.AnyAck: {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all},
 	} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()

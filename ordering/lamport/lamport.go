@@ -265,7 +265,7 @@ func (q *Queue) SayAgain() { q.saidAt = time.Time{} }
 // the same but grown, so the larger of two numbers is the newer. It reports
 // whether the sender asks for ours.
 func (q *Queue) Hear(from ordering.Origin, a ordering.Ack) (asks bool) {
-	if q.cfg.Mutant == mutant.AnyAck && a.Epoch < q.epoch && len(a.Have) == len(q.view) {
+	if q.cfg.Mutant == mutant.AnyAck && a.Epoch != q.epoch && len(a.Have) == len(q.view) {
 		a.Epoch = q.epoch
 	}
 	if a.Epoch < q.epoch || a.Epoch == q.epoch && (len(a.Have) != len(q.view) || !slices.Contains(q.view, from)) || len(q.acks) >= 4*ordering.MaxView && q.acks[from].Epoch == 0 {

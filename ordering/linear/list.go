@@ -8,7 +8,6 @@
 package linear
 
 import (
-	"crypto/sha256"
 	"slices"
 
 	"tertulia/ordering"
@@ -357,7 +356,7 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 		return f
 	}
 	l.index++
-	l.order = chained(l.order, e.Hash())
+	l.order = ordering.NextOrderHash(l.order, e.Hash())
 	f.Fate, f.Index, f.OrderHash = Shown, l.index, l.order
 	f.Late = e.Key().Compare(l.closed.beside(e.Origin)) < 0 ||
 		l.away(e.Origin) && e.Key().Compare(l.open.beside(e.Origin)) < 0 // L8
@@ -375,14 +374,6 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 // then it was not reachable when the epoch began.
 func (l *List) away(o ordering.Origin) bool {
 	return len(l.epoch.View) < ordering.MaxView && !slices.Contains(l.epoch.View, o)
-}
-
-// chained is the order hash after the entry of hash h.
-func chained(order, h ordering.Hash) ordering.Hash {
-	var b [2 * ordering.HashSize]byte
-	copy(b[:], order[:])
-	copy(b[ordering.HashSize:], h[:])
-	return sha256.Sum256(b[:])
 }
 
 // summit is the highest key of all and the highest of any other origin; zero

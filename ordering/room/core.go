@@ -101,7 +101,7 @@ type Core struct {
 	known   map[ordering.Origin]*known             // what replicas said of themselves, connected or not
 	live    map[ordering.DeviceKey]ordering.Origin // under which instance each said it lives
 	health  Vital                                  // of ourselves
-	order   *order                                 // nil until the genesis is here, and in rooms without a leader
+	order   *order                                 // nil until the genesis is here
 	genesis *ordering.Genesis
 	saved   Saved // until order begins
 

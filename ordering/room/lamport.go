@@ -172,7 +172,7 @@ func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 		}
 	case *ordering.CutHave:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
-			ch.Holds(from, s.Have)
+			ch.Holds(from, s.Have, c.now)
 		}
 	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Ack:
 	}
@@ -216,11 +216,6 @@ func (c *Core) changeView() {
 		c.sealNow()
 		o.sealing = true // counts once it is durable
 	}
-	for _, v := range ch.Asked() {
-		if v != c.cfg.Self && !c.hears(v) {
-			ch.Without(v)
-		}
-	}
 	cut, enough := ch.Union(c.now)
 	switch {
 	case !enough:
@@ -231,9 +226,14 @@ func (c *Core) changeView() {
 		}
 		return
 	case c.cfg.Mutant != mutant.LonelyCut:
-		ch.Holds(c.cfg.Self, o.held.Tips(o.held.Durable()))
+		ch.Holds(c.cfg.Self, o.held.Tips(o.held.Durable()), c.now)
 		if !ch.Copied(cut) || !ch.HeldBy(c.cfg.Self, cut) {
 			if ch.Ask(c.now) {
+				for _, v := range ch.Asked() {
+					if !c.hears(v) {
+						ch.Without(v, c.now)
+					}
+				}
 				for _, v := range ch.Lacking(cut) {
 					c.signal(v.Device, &ordering.CutWant{Epoch: ch.Epoch, Term: ch.Term, Cut: cut})
 				}

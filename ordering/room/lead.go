@@ -17,7 +17,7 @@ import (
 const (
 	tick         = 100 * time.Millisecond // of the log, at a leader alone
 	quietAfter   = 30 * time.Second       // nothing pending so long, a leader ticks no more
-	plainAfter   = time.Second            // after a member was seen, its seat or view is looked at again
+	planAgain    = time.Second            // after a plan, or a reason to wait with it
 	feedRetry    = 2 * time.Second        // until what a member was fed counts as lost
 	maxActs      = 4                      // looks of the election at one change
 	feedAhead    = 1024                   // records fed to a member before it says where it is
@@ -99,7 +99,7 @@ func (c *Core) scene() election.Scene {
 		Term: o.status.Term, LastTerm: o.status.LastTerm, LastIndex: o.status.LastIndex,
 		Leader: o.status.Leader, LeaderHeard: o.heard[o.status.Leader], Leading: o.status.Leading,
 		Busy:     o.status.ConfPending || len(o.status.Conf.Outgoing) > 0 || o.lead.epochAt > 0 || o.status.Transferring != ordering.Origin{},
-		Draining: c.health.Draining || !c.health.DiskOK,
+		Draining: !able(c.health),
 	}
 	if _, frozen := o.list.Diverged(); frozen {
 		s.Draining = true
@@ -143,7 +143,7 @@ func (c *Core) voter(v ordering.Origin, voters []ordering.Origin) election.Voter
 				heard++
 			}
 		}
-		x.Eligible = c.health.DiskOK && !c.health.Draining && 2*heard > len(voters)
+		x.Eligible = able(c.health) && 2*heard > len(voters)
 		return x
 	}
 	if k := c.known[v]; k != nil && k.standing != nil {
@@ -160,7 +160,7 @@ func (c *Core) voter(v ordering.Origin, voters []ordering.Origin) election.Voter
 		}
 	}
 	x.Heard = p.met && !p.vital.Suspected && p.vital.DiskOK // who cannot write does nothing
-	x.Eligible = p.vital.DiskOK && !p.vital.Draining && 2*heard > len(voters)
+	x.Eligible = able(p.vital) && 2*heard > len(voters)
 	x.RTT = p.vital.RTT
 	for _, g := range o.status.Progress {
 		if g.Origin == v {
@@ -176,6 +176,14 @@ func (c *Core) hears(v ordering.Origin) bool {
 	p := c.peers[v.Device]
 	return p != nil && p.met && !p.vital.Suspected && c.instance(v.Device) == v
 }
+
+// fit reports whether a replica is heard and able to take part.
+func (c *Core) fit(v ordering.Origin) bool {
+	return c.hears(v) && able(c.peers[v.Device].vital) && c.graph.IsMember(v.Device)
+}
+
+// able reports whether a replica can write and is not about to leave.
+func able(v Vital) bool { return v.DiskOK && !v.Draining }
 
 // rank orders replicas by who is to lead.
 func (c *Core) rank(v ordering.Origin) election.Rank {
@@ -233,7 +241,7 @@ func (c *Core) obey() bool {
 func (c *Core) heedBully(d ordering.DeviceKey, m *ordering.Bully) error {
 	o := c.order
 	from := c.instance(d)
-	if o == nil || from == (ordering.Origin{}) {
+	if from == (ordering.Origin{}) {
 		return nil
 	}
 	if k := c.known[from]; k != nil && k.standing != nil && m.Kind != ordering.Coordinator {
@@ -357,7 +365,7 @@ func (c *Core) plan() {
 	case plan.Transfer != (ordering.Origin{}):
 		o.log.Transfer(plan.Transfer)
 	case c.lamportic() && !c.viewHas(plan.Change):
-		c.planBy(c.now.Add(plainAfter)) // an Epoch comes first (L9)
+		c.planBy(c.now.Add(planAgain)) // an Epoch comes first (L9)
 		return
 	default:
 		o.log.ProposeChange(control.Change(plan.Change))
@@ -365,7 +373,7 @@ func (c *Core) plan() {
 	if ok {
 		c.busy()
 		c.refresh()
-		c.planBy(c.now.Add(plainAfter))
+		c.planBy(c.now.Add(planAgain))
 	}
 }
 
@@ -413,13 +421,12 @@ func (c *Core) candidates() []seats.Candidate {
 	add := func(v ordering.Origin) {
 		x := seats.Candidate{Origin: v, Rank: c.rank(v), CaughtUp: caught[v], Former: !c.graph.IsMember(v.Device)}
 		p := c.peers[v.Device]
-		at := c.instance(v.Device)
 		switch {
 		case v == c.cfg.Self:
 			x.Up, x.CaughtUp, x.Draining = true, true, c.health.Draining
 			x.StableFor = c.cfg.Waits.Stable
-		case p != nil && p.met && !p.vital.Suspected && at == v:
-			x.Up, x.Draining = true, p.vital.Draining || !p.vital.DiskOK
+		case c.hears(v):
+			x.Up, x.Draining = true, !able(p.vital)
 			x.StableFor = c.now.Sub(p.since)
 			if x.StableFor < c.cfg.Waits.Stable {
 				c.planBy(p.since.Add(c.cfg.Waits.Stable))
@@ -433,7 +440,7 @@ func (c *Core) candidates() []seats.Candidate {
 			}
 		}
 		if !x.CaughtUp && x.Up && slices.Contains(o.status.Conf.Learners, v) {
-			c.planBy(c.now.Add(plainAfter))
+			c.planBy(c.now.Add(planAgain))
 		}
 		list = append(list, x)
 	}
@@ -492,7 +499,7 @@ func (c *Core) planView() bool {
 	}
 	before := o.status.LastIndex
 	if !o.log.Propose(&ordering.Epoch{N: is.N + 1, Base: is.N, Mode: mode, View: want, Reason: "view"}) {
-		c.planBy(c.now.Add(plainAfter))
+		c.planBy(c.now.Add(planAgain))
 		return false
 	}
 	o.lead.epochAt = before + 1
@@ -512,7 +519,7 @@ func (c *Core) withVoters(view []ordering.Origin) (full []ordering.Origin, votin
 		}
 	}
 	for _, v := range conf.Voters {
-		if 2*voting <= len(conf.Voters) && !slices.Contains(view, v) && c.hears(v) && !c.peers[v.Device].vital.Draining && c.peers[v.Device].vital.DiskOK && c.graph.IsMember(v.Device) {
+		if 2*voting <= len(conf.Voters) && !slices.Contains(view, v) && c.fit(v) {
 			view = append(view, v)
 			voting++
 		}
@@ -547,7 +554,7 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			c.planBy(c.seenUp(v).Add(c.cfg.Waits.Evict))
 			return true
 		}
-		if c.instance(v.Device) != v && c.instance(v.Device) != (ordering.Origin{}) || p.vital.Draining || !p.vital.DiskOK {
+		if c.instance(v.Device) != v && c.instance(v.Device) != (ordering.Origin{}) || !able(p.vital) {
 			return false
 		}
 		if p.vital.Suspected {
@@ -584,15 +591,14 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			}
 			continue
 		}
-		p := c.peers[v.Device]
-		if p == nil || !p.met || p.vital.Suspected || p.vital.Draining || !p.vital.DiskOK || !c.graph.IsMember(v.Device) {
+		if !c.fit(v) {
 			continue
 		}
 		wait := c.cfg.Waits.Readmit
 		if f := o.lead.flaps[v]; f.times > 1 {
 			wait = min(wait<<min(f.times-1, 16), 10*time.Minute)
 		}
-		if until := p.since.Add(wait); c.now.Before(until) {
+		if until := c.peers[v.Device].since.Add(wait); c.now.Before(until) {
 			c.planBy(until)
 			continue
 		}

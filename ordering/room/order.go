@@ -199,9 +199,7 @@ func (c *Core) refresh() {
 	if was.Transferring != (ordering.Origin{}) && now.Transferring == (ordering.Origin{}) {
 		o.queue.Reset() // P2: the transfer ended
 	}
-	if now.Role != was.Role || now.Leader != was.Leader || now.Term != was.Term || now.RaftApplied != was.RaftApplied && !slices.Equal(now.Conf.Voters, was.Conf.Voters) ||
-		len(now.Conf.Learners) != len(was.Conf.Learners) || len(now.Conf.Outgoing) != len(was.Conf.Outgoing) || now.ConfPending != was.ConfPending ||
-		now.Transferring != was.Transferring {
+	if moved(was, now) {
 		c.stir()
 	}
 	if now.Commit != was.Commit {
@@ -221,6 +219,14 @@ func (c *Core) refresh() {
 	if o.log.Diverged() {
 		c.diverged(o.list.Index())
 	}
+}
+
+// moved reports whether elections, seats or the view may depend on what changed.
+func moved(was, now control.Status) bool {
+	return now.Role != was.Role || now.Leader != was.Leader || now.Term != was.Term ||
+		now.Transferring != was.Transferring || now.ConfPending != was.ConfPending ||
+		!slices.Equal(now.Conf.Voters, was.Conf.Voters) || !slices.Equal(now.Conf.Outgoing, was.Conf.Outgoing) ||
+		!slices.Equal(now.Conf.Learners, was.Conf.Learners)
 }
 
 // linearize applies committed commands to the final list, in the order of the
@@ -351,9 +357,6 @@ func (c *Core) sendRaft(m control.Envelope) {
 // heedRaft takes a message of the log.
 func (c *Core) heedRaft(d ordering.DeviceKey, m *ordering.Raft) error {
 	o := c.order
-	if o == nil || c.setBack {
-		return nil
-	}
 	err := o.log.Step(d, m.Data)
 	if err == nil {
 		if k := c.instance(d); c.seated(k) || k == o.status.Leader {

@@ -32,20 +32,16 @@ func newRelays() relays {
 	return relays{seen: make(map[relayID]bool), tried: make(map[ordering.DeviceKey]time.Time)}
 }
 
-// first reports whether the relay was not met before, and remembers it.
-func (r *relays) first(id relayID) bool {
-	if r.seen[id] {
-		return false
-	}
+// remember notes a relay that was not met before, in place of the oldest.
+func (r *relays) remember(id relayID) {
 	r.seen[id] = true
 	if len(r.ring) < relaysKept {
 		r.ring = append(r.ring, id)
-		return true
+		return
 	}
 	delete(r.seen, r.ring[r.next])
 	r.ring[r.next] = id
 	r.next = (r.next + 1) % relaysKept
-	return true
 }
 
 // signal says something to a member: directly if it is connected, else through
@@ -67,7 +63,7 @@ func (c *Core) signal(to ordering.DeviceKey, s ordering.Signal) {
 		return
 	}
 	if c.relays.nonce == 0 {
-		c.relays.nonce = uint64(c.now.UnixNano()) // above those of an earlier life
+		c.relays.nonce = uint64(c.now.UnixNano()) // unlike those of an earlier life
 	}
 	if _, flood := c.ways(to, c.cfg.Self.Device, c.cfg.Self.Device); flood {
 		// Nobody near reaches it. It may be there all the same, further off: then
@@ -136,7 +132,7 @@ func (c *Core) relay(bringer ordering.DeviceKey, r *ordering.Relay) error {
 	case !r.Verify():
 		return ordering.Refuse(ordering.BadSignature, ordering.EntryID{})
 	}
-	c.relays.first(relayID{r.From, r.Nonce})
+	c.relays.remember(relayID{r.From, r.Nonce})
 	if r.To == c.cfg.Self.Device {
 		s, err := ordering.DecodeSignal(r.Data)
 		if err != nil {
