@@ -199,6 +199,8 @@ func roomWords(say func(format string, args ...any), r chat.RoomStatus) {
 		say("    waits for %s", strings.Join(r.WaitingFor, ", "))
 	}
 	switch {
+	case r.Leader != "" && r.Order == chat.Lamport:
+		say("    nobody orders; %s moves it from epoch to epoch, term %d", r.Leader, r.Term)
 	case r.Leader != "":
 		say("    led by %s, term %d", r.Leader, r.Term)
 	case r.Order == chat.Leader:
