@@ -95,6 +95,80 @@ type Seen struct {
 	Hash   Hash   // of the entry at Seq
 	Term   uint64 // of its control log
 	Match  uint64 // control entries it said to hold
+	Acked  Acked
+}
+
+// Acked is the most that a replica said to have on its disk in one epoch, in Acks,
+// SealOKs and CutHaves together.
+type Acked struct {
+	Epoch, Clock uint64
+	Have         [MaxView]uint64 // seqs of the chains of the view's members, in the view's order
+	Sealed       bool
+}
+
+// With returns what was said once this is said too.
+func (a Acked) With(epoch, clock uint64, have []Tip, sealed bool) Acked {
+	switch {
+	case epoch < a.Epoch:
+		return a
+	case epoch > a.Epoch:
+		a = Acked{Epoch: epoch}
+	}
+	a.Clock, a.Sealed = max(a.Clock, clock), a.Sealed || sealed
+	for i, t := range have[:min(len(have), MaxView)] {
+		a.Have[i] = max(a.Have[i], t.Seq)
+	}
+	return a
+}
+
+// Encode returns Acked's only encoding; nothing for the zero value.
+func (a Acked) Encode() []byte {
+	if a == (Acked{}) {
+		return nil
+	}
+	var e encoder
+	e.acked(a)
+	return e.b
+}
+
+// DecodeAcked reads what Encode wrote.
+func DecodeAcked(b []byte) (Acked, error) {
+	if len(b) == 0 {
+		return Acked{}, nil
+	}
+	d := decoder{b: b}
+	a := d.acked()
+	return a, d.end()
+}
+
+func (e *encoder) acked(a Acked) {
+	n := MaxView
+	for n > 0 && a.Have[n-1] == 0 {
+		n--
+	}
+	e.u64(a.Epoch)
+	e.u64(a.Clock)
+	e.flag(a.Sealed)
+	e.u8(uint8(n))
+	for _, seq := range a.Have[:n] {
+		e.u64(seq)
+	}
+}
+
+func (d *decoder) acked() Acked {
+	a := Acked{Epoch: d.u64(), Clock: d.u64(), Sealed: d.flag()}
+	n := int(d.u8())
+	if n > MaxView {
+		d.fail(errSignal)
+		return Acked{}
+	}
+	for i := range n {
+		a.Have[i] = d.u64()
+	}
+	if n > 0 && a.Have[n-1] == 0 {
+		d.fail(errSignal) // there is one encoding
+	}
+	return a
 }
 
 // Tip is the end of a chain: a seq and what the entry's hash begins with. Seq 0 is
@@ -210,6 +284,7 @@ func EncodeSignal(s Signal) []byte {
 		e.raw(s.Seen.Hash[:])
 		e.u64(s.Seen.Term)
 		e.u64(s.Seen.Match)
+		e.acked(s.Seen.Acked)
 	case *Ack:
 		e.u64(s.Epoch)
 		e.u64(s.Clock)
@@ -287,7 +362,7 @@ func DecodeSignal(b []byte) (Signal, error) {
 		m.Clock = d.u64()
 		m.Diverged = d.flag()
 		m.Ask = d.flag()
-		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Hash: d.hash(), Term: d.u64(), Match: d.u64()}
+		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Hash: d.hash(), Term: d.u64(), Match: d.u64(), Acked: d.acked()}
 		s = m
 	case signalAck:
 		s = &Ack{Epoch: d.u64(), Clock: d.u64(), Have: d.tips(), Sealed: d.flag(), Ask: d.flag()}

@@ -15,7 +15,10 @@ func signals() map[string]Signal {
 		"standing": &Standing{
 			Origin: origin(1), Priority: -7, Leader: origin(2), Term: 5, Commit: 40, LastTerm: 4, LastIndex: 41, Applied: 39,
 			Epoch: 3, FinalIndex: 700, OrderHash: fill(0x55), CheckIndex: 512, CheckHash: fill(0x66), Clock: 1000, Diverged: true,
-			Seen: Seen{Origin: origin(2), Seq: 8, Term: 5, Match: 30},
+			Seen: Seen{
+				Origin: origin(2), Seq: 8, Term: 5, Match: 30,
+				Acked: Acked{Epoch: 3, Clock: 990, Have: [MaxView]uint64{4, 0, 6}, Sealed: true},
+			},
 		},
 	}
 }
@@ -24,7 +27,7 @@ func TestSignalsAreReadAsWritten(t *testing.T) {
 	pinned := map[string]string{
 		"raft":     "6b6c029e9091937b",
 		"bully":    "d31e25a5d76029fd",
-		"standing": "b98d8e30a9de587a",
+		"standing": "a0a4dfac0d31328b",
 	}
 	for name, s := range signals() {
 		b := EncodeSignal(s)
@@ -53,7 +56,7 @@ func TestDecodeSignalKeepsLimits(t *testing.T) {
 	}
 	standing := EncodeSignal(signals()["standing"])
 	flag := bytes.Clone(standing)
-	flag[len(flag)-OriginSize-3*8-HashSize-1] = 2
+	flag[len(flag)-(2*8+1+1+3*8)-OriginSize-3*8-HashSize-1] = 2
 	for name, b := range map[string][]byte{
 		"nothing":            nil,
 		"kind 0":             {0},

@@ -29,7 +29,7 @@ func (q *controlStatements) texts() []text {
 		{&q.compact, `DELETE FROM control_log WHERE room = ? AND idx <= ?`},
 		{&q.truncate, `DELETE FROM control_log WHERE room = ? AND idx >= ?`},
 		{&q.append, `INSERT INTO control_log (room, idx, term, kind, data) VALUES (?, ?, ?, ?, ?)`},
-		{&q.seen, `INSERT OR REPLACE INTO seen (room, origin, seq, term, match) VALUES (?, ?, ?, ?, ?)`},
+		{&q.seen, `INSERT OR REPLACE INTO seen (room, origin, seq, term, match, acked) VALUES (?, ?, ?, ?, ?, ?)`},
 	}
 }
 
@@ -45,7 +45,7 @@ func (t *writer) keepControl(ctx context.Context, room int64, w *Write) error {
 	for _, s := range w.Seen {
 		origin, err := t.origin(ctx, s.Origin)
 		if err == nil {
-			_, err = t.control.seen.ExecContext(ctx, room, origin, int64(s.Seq), int64(s.Term), int64(s.Match))
+			_, err = t.control.seen.ExecContext(ctx, room, origin, int64(s.Seq), int64(s.Term), int64(s.Match), s.Acked.Encode())
 		}
 		if err != nil {
 			return fmt.Errorf("storage: keep what was seen in room %s: %w", w.Room, err)
@@ -147,11 +147,13 @@ func linApplied(mark []byte, at *control.Snapshot) (uint64, error) {
 // Seen returns what other replicas showed of themselves, by origin.
 func (s *Store) Seen(ctx context.Context, room ordering.RoomID) ([]ordering.Seen, error) {
 	return query(ctx, s.stmts.seen, "what was seen", func(rows *sql.Rows) (x ordering.Seen, err error) {
-		var origin sql.RawBytes
+		var origin, acked sql.RawBytes
 		var seq, term, match int64
-		if err = rows.Scan(&origin, &seq, &term, &match); err == nil {
-			x = ordering.Seen{Origin: decodeOrigin(origin), Seq: uint64(seq), Term: uint64(term), Match: uint64(match)}
+		if err = rows.Scan(&origin, &seq, &term, &match, &acked); err != nil {
+			return x, err
 		}
+		x = ordering.Seen{Origin: decodeOrigin(origin), Seq: uint64(seq), Term: uint64(term), Match: uint64(match)}
+		x.Acked, err = ordering.DecodeAcked(acked)
 		return x, err
 	}, room[:], ordering.MaxOrigins)
 }

@@ -168,10 +168,11 @@ func TestWhatWasSeenIsReplacedByOrigin(t *testing.T) {
 	s := openAgain(t)
 	room := testRoom(1)
 	a, b := newAuthor(1, room).origin, newAuthor(2, room).origin
+	acked := ordering.Acked{Epoch: 3, Clock: 1<<64 - 1, Have: [ordering.MaxView]uint64{1: 7}, Sealed: true}
 	s.write(&Write{Room: room, Seen: []ordering.Seen{{Origin: a, Seq: 1, Term: 2, Match: 3}, {Origin: b, Seq: 4}}})
-	s.write(&Write{Room: room, Seen: []ordering.Seen{{Origin: a, Seq: 9, Term: 1<<64 - 1, Match: 8}}})
+	s.write(&Write{Room: room, Seen: []ordering.Seen{{Origin: a, Seq: 9, Term: 1<<64 - 1, Match: 8, Acked: acked}}})
 	s.restart()
-	want := []ordering.Seen{{Origin: a, Seq: 9, Term: 1<<64 - 1, Match: 8}, {Origin: b, Seq: 4}}
+	want := []ordering.Seen{{Origin: a, Seq: 9, Term: 1<<64 - 1, Match: 8, Acked: acked}, {Origin: b, Seq: 4}}
 	slices.SortFunc(want, func(x, y ordering.Seen) int { return x.Origin.Compare(y.Origin) })
 	if got, err := s.Seen(t.Context(), room); err != nil || !slices.Equal(got, want) {
 		t.Errorf("seen %+v, %v", got, err)

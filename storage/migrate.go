@@ -10,13 +10,14 @@ import (
 // applicationID marks a SQLite file as ours ("Tert").
 const applicationID = 0x54657274
 
-//go:embed migrations/0001.sql
+//go:embed migrations/*.sql
 var migrationFiles embed.FS
 
 // migrations lead from an empty database to the newest version, one each. What
 // was released is never changed.
 var migrations = []string{
 	mustRead("migrations/0001.sql"),
+	mustRead("migrations/0002.sql"),
 }
 
 func mustRead(name string) string {

@@ -186,7 +186,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 			FROM control WHERE room = ` + roomNum},
 		{&q.snapshot, `SELECT idx, term, conf, state FROM control_snapshots WHERE room = ` + roomNum},
 		{&q.records, `SELECT idx, term, kind, data FROM control_log WHERE room = ` + roomNum + ` ORDER BY idx`},
-		{&q.seen, `SELECT o.origin, s.seq, s.term, s.match FROM seen s JOIN origins o ON o.num = s.origin
+		{&q.seen, `SELECT o.origin, s.seq, s.term, s.match, s.acked FROM seen s JOIN origins o ON o.num = s.origin
 			WHERE s.room = ` + roomNum + ` ORDER BY o.origin LIMIT ?2`},
 
 		{&q.peers, `SELECT device, name, addrs, seen_ms FROM peers ORDER BY seen_ms DESC`},

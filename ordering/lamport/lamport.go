@@ -239,8 +239,11 @@ func (q *Queue) Ack(now time.Time) (ordering.Ack, bool) {
 // AckDue returns when Ack has something to say; zero: not before something
 // happens.
 func (q *Queue) AckDue() time.Time {
-	if !q.Member() {
-		return time.Time{}
+	if !q.Member() { // it asks, once what it waits for is late
+		if !q.waits() {
+			return time.Time{}
+		}
+		return later(q.Since(), q.askedAt).Add(AckRepeat)
 	}
 	if q.saidAt.IsZero() {
 		return time.Unix(0, 1) // the first of an epoch, at once
@@ -255,11 +258,23 @@ func (q *Queue) AckDue() time.Time {
 	return time.Time{}
 }
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // waits reports whether something native here is not final.
 func (q *Queue) waits() bool { return len(q.natives) > 0 }
 
-// SayAgain has the next Ack said at once: to whom just came.
-func (q *Queue) SayAgain() { q.saidAt = time.Time{} }
+// Answer returns what a member of the view says to one that asks.
+func (q *Queue) Answer() (ordering.Ack, bool) {
+	if !q.Member() {
+		return ordering.Ack{}, false
+	}
+	return q.content(), true
+}
 
 // Hear takes an acknowledgement. All that one instance ever says of an epoch is
 // the same but grown, so the larger of two numbers is the newer. It reports
@@ -268,7 +283,10 @@ func (q *Queue) Hear(from ordering.Origin, a ordering.Ack) (asks bool) {
 	if q.cfg.Mutant == mutant.AnyAck && a.Epoch != q.epoch && len(a.Have) == len(q.view) {
 		a.Epoch = q.epoch
 	}
-	if a.Epoch < q.epoch || a.Epoch == q.epoch && (len(a.Have) != len(q.view) || !slices.Contains(q.view, from)) || len(q.acks) >= 4*ordering.MaxView && q.acks[from].Epoch == 0 {
+	if a.Epoch == q.epoch && !slices.Contains(q.view, from) {
+		return a.Ask // it wants to follow
+	}
+	if a.Epoch < q.epoch || a.Epoch == q.epoch && len(a.Have) != len(q.view) || len(q.acks) >= 4*ordering.MaxView && q.acks[from].Epoch == 0 {
 		return false
 	}
 	old, ok := q.acks[from]
@@ -287,11 +305,6 @@ func (q *Queue) Hear(from ordering.Origin, a ordering.Ack) (asks bool) {
 	asks = a.Ask && a.Epoch == q.epoch
 	q.acks[from] = a
 	return asks
-}
-
-// Answered reports whether an ask is to be answered: not more often than AckPause.
-func (q *Queue) Answered(now time.Time) bool {
-	return q.Member() && !now.Before(q.saidAt.Add(AckPause))
 }
 
 // Sealed reports whether any member of the view is known to be sealed (L9).
@@ -435,6 +448,20 @@ func (q *Queue) AdoptDue() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// Keeps reports whether this disk has all that this replica said to have in the
+// open epoch.
+func (q *Queue) Keeps(said ordering.Acked) bool {
+	if said.Sealed && q.seal == nil || said.Clock > q.clock {
+		return false
+	}
+	for i, o := range q.view {
+		if said.Have[i] > q.have[o] {
+			return false
+		}
+	}
+	return true
 }
 
 // SealNow returns what this replica is to make durable and then say in answer to a

@@ -32,6 +32,9 @@ const (
 	NoViewMember Mutant = "no-view-member"
 	// NoQuorum changes a view though no majority of the voters sealed (L9): L-4.
 	NoQuorum Mutant = "no-quorum"
+	// ForgetAcked does not remember what another said to have, so that one that was
+	// set back to an older disk does not learn it (PROTOCOL.md 1, Crash): L-5.
+	ForgetAcked Mutant = "forget-acked"
 	// NoAdoption lets nobody adopt what members outside the view wrote (L8): U8.
 	NoAdoption Mutant = "no-adoption"
 )

@@ -81,7 +81,8 @@ func (c *Core) closes(e *ordering.Epoch) (ready bool) {
 	return true
 }
 
-// acknowledge says what this member of the view has on disk (L3).
+// acknowledge says what this member of the view has on disk (L3); who is not in
+// the view asks those for whom finality waits here.
 func (c *Core) acknowledge() {
 	o := c.order
 	if c.setBack {
@@ -89,6 +90,12 @@ func (c *Core) acknowledge() {
 	}
 	a, ok := o.held.Ack(c.now)
 	if !ok {
+		return
+	}
+	if !o.held.Member() {
+		for _, v := range o.held.WaitsFor() {
+			c.signal(v.Device, &a)
+		}
 		return
 	}
 	for _, d := range c.Connected() {
@@ -108,9 +115,11 @@ func (c *Core) heedAck(d ordering.DeviceKey, a *ordering.Ack) {
 	if from == (ordering.Origin{}) {
 		return
 	}
-	asks := o.held.Hear(from, *a)
-	if asks && o.held.Answered(c.now) {
-		o.held.SayAgain()
+	c.rememberAcked(from, a.Epoch, a.Clock, a.Have, a.Sealed)
+	if o.held.Hear(from, *a) {
+		if mine, ok := o.held.Answer(); ok {
+			c.signal(d, &mine)
+		}
 	}
 	if a.Epoch == o.list.Epoch().N {
 		c.holdsTips(d, a.Have)
@@ -162,6 +171,7 @@ func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 		}
 	case *ordering.SealOK:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
+			c.rememberAcked(from, s.Epoch, 0, s.Have, true)
 			c.holdsTips(d, s.Have)
 			ch.SealedBy(from, s.Have, c.now)
 		}
@@ -172,6 +182,7 @@ func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 		}
 	case *ordering.CutHave:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
+			c.rememberAcked(from, s.Epoch, 0, s.Have, false)
 			ch.Holds(from, s.Have, c.now)
 		}
 	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Ack:

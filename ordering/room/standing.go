@@ -6,6 +6,7 @@ import (
 
 	"tertulia/ordering"
 	"tertulia/ordering/linear"
+	"tertulia/ordering/mutant"
 )
 
 // Waits of standings.
@@ -144,12 +145,24 @@ func (c *Core) isSetBack(seen ordering.Seen) bool {
 	}
 	o := c.order
 	if o == nil {
-		return seen.Term > 0
+		return seen.Term > 0 || seen.Acked.Epoch > 0
+	}
+	if c.forgot(seen.Acked) {
+		return true
 	}
 	if !c.seated(c.cfg.Self) && o.status.Vote == 0 && o.status.Term <= 1 {
 		return false // we never had a seat: what is remembered is not of us
 	}
 	return seen.Term > o.status.Term || seen.Term == o.status.Term && seen.Match > o.status.LastIndex
+}
+
+// forgot reports whether we said to have more in an epoch than our disk has.
+func (c *Core) forgot(a ordering.Acked) bool {
+	o := c.order
+	if e := o.list.Epoch(); a.Epoch != e.N {
+		return a.Epoch > e.N
+	}
+	return !o.held.Keeps(a)
 }
 
 // fallSilent ends this replica's say: its owner goes on under a new instance.
@@ -186,6 +199,15 @@ func (c *Core) remember(o ordering.Origin) {
 	term, match := c.order.log.Shown(o)
 	if term > k.seen.Term || term == k.seen.Term && match > k.seen.Match {
 		k.seen.Term, k.seen.Match, k.dirty = term, match, true
+	}
+}
+
+// rememberAcked keeps, durably with the next commit, what a replica said to have in
+// an epoch.
+func (c *Core) rememberAcked(from ordering.Origin, epoch, clock uint64, have []ordering.Tip, sealed bool) {
+	k := c.knownOf(from)
+	if acked := k.seen.Acked.With(epoch, clock, have, sealed); acked != k.seen.Acked && c.cfg.Mutant != mutant.ForgetAcked {
+		k.seen.Acked, k.dirty = acked, true
 	}
 }
 

@@ -65,6 +65,9 @@ func (c *canon) acked(n *node, a *ordering.Ack) {
 		return
 	}
 	i := slices.Index(v.members, n.self)
+	if i < 0 && a.Ask {
+		return // it wants to follow
+	}
 	if i < 0 {
 		w.failf(n.i, "L-6", "acknowledges in epoch %d of %s, where it takes no part", a.Epoch, w.whoAll(v.members))
 		return
