@@ -350,18 +350,21 @@ func (n *node) falseAlarm(peer *node, d time.Duration) {
 	if !n.runs() || s.session == 0 || s.suspected {
 		return
 	}
-	session := s.session
+	session, life := s.session, n.life
 	n.suspect(peer, true)
-	n.w.after(min(d, hangUpAfter), func() {
-		if !n.runs() || s.session != session || !n.w.links[peer.i][n.i].passes {
-			return
-		}
-		if d > hangUpAfter {
+	var end func()
+	end = func() {
+		switch {
+		case n.life != life || s.session != session || !n.w.links[peer.i][n.i].passes:
+		case !n.runs():
+			n.w.after(hangUpAfter, end) // it hears of the other once it goes on
+		case d > hangUpAfter:
 			n.hangUp(peer)
-		} else {
+		default:
 			n.suspect(peer, false)
 		}
-	})
+	}
+	n.w.after(min(d, hangUpAfter), end)
 }
 
 // setBackLater keeps an image of the disk, and sets the node back to it later.
