@@ -271,6 +271,24 @@ func TestHoldDoublesWithEachFlapUpTo10Minutes(t *testing.T) {
 	}
 }
 
+func TestFlapsCountFromWhenTheyWereUnderAnyLeader(t *testing.T) {
+	s := leader(t)
+	s.Voters[4].CaughtUp = true
+	for range 9 {
+		s.Voters[4].Heard = false
+		s.after(time.Second, "")
+		s.Voters[4].Heard = true
+		s.after(time.Second, "")
+	}
+	s.Role, s.Leading, s.Leader = Follower, false, origin(3) // another leads for a while
+	s.LeaderHeard = s.Now.Add(MaxHold)
+	s.after(MaxHold/2, "")
+	s.Role, s.Leading, s.Leader = Leader, true, origin(2)
+	s.after(0, "")
+	s.after(MaxHold/2-2*time.Second, "")
+	s.after(time.Second, "transfer:4") // 10 minutes after its last loss
+}
+
 func TestLeaderThatDrainsTriesTheBestThenTheNext(t *testing.T) {
 	s := leader(t)
 	s.Draining, s.Voters[2].Eligible = true, false

@@ -32,6 +32,21 @@ func (b *Bully) HoldOf(o ordering.Origin, now time.Time) time.Duration {
 	return min(d, MaxHold)
 }
 
+// takeoverAt is when a voter takes over that stays fit: after its hold, or once it
+// was steady for so long that the hold is short again. A leader that came after
+// its flaps counts them by the same clock (B8).
+func (b *Bully) takeoverAt(o ordering.Origin, r *record, now time.Time) time.Time {
+	at := r.fitSince.Add(b.HoldOf(o, now))
+	short := r.fitSince.Add(min(b.cfg.Hold, MaxHold))
+	if steady := r.flapped.Add(MaxHold); steady.After(short) {
+		short = steady
+	}
+	if short.Before(at) {
+		return short
+	}
+	return at
+}
+
 // flap counts a loss or a takeover of the voter (B8).
 func (r *record) flap(now time.Time) {
 	if now.Sub(r.flapped) >= MaxHold {
@@ -146,7 +161,7 @@ func (b *Bully) yield(s *Scene, self *Voter) {
 			b.wake(r.caughtUp.Add(lagGrace + 1))
 			continue
 		}
-		if at := r.fitSince.Add(b.HoldOf(v.Origin, s.Now)); s.Now.Before(at) {
+		if at := b.takeoverAt(v.Origin, r, s.Now); s.Now.Before(at) {
 			b.wake(at)
 			continue
 		}
