@@ -285,8 +285,9 @@ func TestFlapsCountFromWhenTheyWereUnderAnyLeader(t *testing.T) {
 	s.after(MaxHold/2, "")
 	s.Role, s.Leading, s.Leader = Leader, true, origin(2)
 	s.after(0, "")
-	s.after(MaxHold/2-2*time.Second, "")
-	s.after(time.Second, "transfer:4") // 10 minutes after its last loss
+	if got, want := s.Bully.Deadline().Sub(s.Now), MaxHold/2-time.Second; got != want { // 10 minutes after its last loss
+		t.Errorf("looks again in %v, want %v", got, want)
+	}
 }
 
 func TestLeaderThatDrainsTriesTheBestThenTheNext(t *testing.T) {
