@@ -75,7 +75,8 @@ func (l *Log) step(from ordering.DeviceKey, data []byte) ordering.Reason {
 			return ordering.Malformed
 		}
 	case raftpb.MsgAppResp:
-		if m.GetIndex() > l.tail.last() || m.GetReject() && m.GetRejectHint() > m.GetIndex() {
+		// What it answers to in an earlier term may have been cut off here since.
+		if m.GetTerm() >= st.GetTerm() && m.GetIndex() > l.tail.last() || m.GetReject() && m.GetRejectHint() > m.GetIndex() {
 			return ordering.Malformed
 		}
 	case raftpb.MsgTimeoutNow:

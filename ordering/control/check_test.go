@@ -88,6 +88,7 @@ func TestStepRefuses(t *testing.T) {
 		{"timeout from no leader", three[2].self, spoken(three[2].self, me, now, false), ordering.NotAllowed},
 		{"timeout of a later term", leader, spoken(leader, me, later, false), ordering.NotAllowed},
 		{"fed beyond what is committed", stranger, spoken(stranger, 0, app(last, term, term, last, normal(term)), true), ordering.Malformed},
+		{"an ack of an earlier term, of what was cut off", leader, spoken(leader, me, &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), Term: new(term - 1), Index: new(last + 1)}, false), ""},
 		{"a late answer of a stranger", stranger, spoken(stranger, me, resp(1, false, 0), false), ""},
 		{"in place of a committed record", leader, spoken(leader, me, app(3, term, term, last, Record{Term: term, Kind: KindNormal, Data: ordering.EncodeCommand(command(99))}), false), ordering.Fork},
 		{"behind another committed record", leader, spoken(leader, me, app(3, 1, term, last), false), ordering.Fork},
