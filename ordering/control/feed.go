@@ -15,7 +15,7 @@ const maxFeed = 64 << 10
 // held any more; nil when there is nothing new for it.
 func (l *Log) Feed(peerCommit uint64) (data []byte, upTo uint64) {
 	st := l.node.BasicStatus()
-	commit := min(st.GetCommit(), l.tail.from-1) // what raft is about to replace in the store is not
+	commit := min(l.committed(st), l.tail.from-1) // what raft is about to replace in the store is not
 	if l.cfg.Mutant == mutant.FeedUncommitted {
 		commit = l.store.last()
 	}

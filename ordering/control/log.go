@@ -443,7 +443,7 @@ type Progress struct {
 func (l *Log) Status() Status {
 	st := l.node.BasicStatus()
 	s := Status{
-		Term: st.GetTerm(), Commit: st.GetCommit(), LastIndex: l.store.last(), RaftApplied: l.applied,
+		Term: st.GetTerm(), Commit: l.committed(st), LastIndex: l.store.last(), RaftApplied: l.applied,
 		Vote: st.GetVote(), Leading: l.leading(), Conf: l.conf, ConfPending: l.confPending(),
 	}
 	s.LastTerm, _ = l.store.termOf(s.LastIndex)
@@ -471,6 +471,10 @@ func (l *Log) Status() Status {
 	}
 	return s
 }
+
+// committed returns up to where the log is committed, as the owner was told to make
+// durable: with a change of the seats raft may count further at once.
+func (l *Log) committed(st raft.BasicStatus) uint64 { return min(st.GetCommit(), l.hard.Commit) }
 
 // origin returns whose a seat is; zero for nobody's.
 func (l *Log) origin(id uint64) ordering.Origin {
