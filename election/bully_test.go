@@ -290,6 +290,26 @@ func TestFlapsCountFromWhenTheyWereUnderAnyLeader(t *testing.T) {
 	}
 }
 
+func TestHoldStartsAnewAfterALeaderCouldNotWrite(t *testing.T) {
+	s := leader(t)
+	s.Voters[4].CaughtUp = true
+	s.after(0, "")
+	s.after(DefaultHold-2, "")
+	s.Draining = true
+	s.after(0, "transfer:4")
+	s.Voters[4].Heard = false
+	s.after(1, "")
+	s.Voters[4].Heard, s.Draining = true, false
+	s.after(1, "")
+	for _, left := range []time.Duration{time.Second, 0} {
+		want := ""
+		if left == 0 {
+			want = "transfer:4"
+		}
+		s.after(s.Bully.Deadline().Add(-left).Sub(s.Now), want)
+	}
+}
+
 func TestLeaderThatDrainsTriesTheBestThenTheNext(t *testing.T) {
 	s := leader(t)
 	s.Draining, s.Voters[2].Eligible = true, false

@@ -98,6 +98,9 @@ func (b *Bully) lead(s *Scene, self *Voter) {
 		}
 	}
 	if s.Draining {
+		for _, r := range b.records { // nobody looks who is fit meanwhile
+			r.fitSince, r.caughtUp = time.Time{}, time.Time{}
+		}
 		b.leave(s, self)
 		return
 	}
