@@ -83,6 +83,9 @@ type Message struct {
 	// Arrival numbers the messages of a room in the order this node stored
 	// them, 1 first; the cursor of Since. It is local to the node.
 	Arrival uint64
+	// Received counts the members known to hold the message, this node included;
+	// told of messages with Mine alone, 0 otherwise. Room.Members is all of them.
+	Received int
 }
 
 // Positions that no message has.
@@ -114,10 +117,11 @@ type Sent struct {
 // At most one of Before, After and Around is set; none means the newest.
 type PageQuery struct {
 	Room   string
-	Before string // Position: the page ends just before it
-	After  string // Position: the page begins just after it
-	Around string // message ID: the page has it near the middle
-	Limit  int    // 1 to MaxPage; 0 = 100
+	Before string    // Position: the page ends just before it
+	After  string    // Position: the page begins just after it
+	Around string    // message ID: the page has it near the middle
+	At     time.Time // the page begins with the first message written then or later
+	Limit  int       // 1 to MaxPage; 0 = 100
 }
 
 // Page is a stretch of a room's messages, oldest first.
@@ -140,19 +144,71 @@ const (
 
 // Room is a room as a list shows it.
 type Room struct {
-	ID         string // 64 hex digits
-	Name       string
-	Order      Order
-	State      RoomState
-	Reason     string // why State is Failed, or what Joining waits for
-	Progress   Progress
-	Members    int // devices that may write
-	Online     int // of these, connected now, this node included
-	Unread     int
-	Last       *Message // newest in predicted order, nil when there is none
-	Total      uint64   // messages held
-	FinalIndex uint64
-	Waiting    string // in words: whom the room waits for and what becomes of messages meanwhile; "" = nothing to say
+	ID          string // 64 hex digits
+	Name        string
+	Order       Order
+	State       RoomState
+	Reason      string // why State is Failed, or what Joining waits for
+	Progress    Progress
+	Members     int // devices that may write
+	Online      int // of these, connected now, this node included
+	Unread      int
+	Last        *Message // newest in predicted order, nil when there is none
+	Total       uint64   // messages held
+	FinalIndex  uint64
+	Waiting     string   // in words: whom the room waits for and what becomes of messages meanwhile; "" = nothing to say
+	WaitsFor    []string // whom Waiting names, for other languages
+	FirstUnread string   // ID of the first message that counts in Unread, "" when there is none
+	Readers     []Reader // how far other persons have read, by name
+	Typing      []Person // who is writing just now, this node's own person excepted
+	Settings    RoomSettings
+	Merges      []Merge // newest last, at most MaxMerges
+}
+
+// Person is who writes: one name may be two people.
+type Person struct{ Name, ID string }
+
+// Reader is how far a person has read a room, as that person's node said.
+type Reader struct {
+	Person
+	UpTo uint64 // index of the last final message that was read
+}
+
+// RoomSettings are of this node alone, not of the room.
+type RoomSettings struct {
+	Notify   Notify
+	HideRead bool // tell nobody how far this room was read
+	Nearby   bool // offer the room to whoever is on the same network
+}
+
+// Nearby is a room that a node on the same network offers.
+type Nearby struct {
+	Room   string // name
+	RoomID string
+	Node   string // who offers it
+	Invite string
+}
+
+// MaxNearby is how many rooms Nearby tells of.
+const MaxNearby = 64
+
+// Notify says of which messages a person is told while looking elsewhere.
+type Notify string
+
+const (
+	NotifyAll      Notify = ""         // of all
+	NotifyMentions Notify = "mentions" // of those that name the person or answer one of theirs
+	NotifyNone     Notify = "none"     // of none: the room is muted
+)
+
+// MaxMerges is how many merges a Room tells of.
+const MaxMerges = 32
+
+// Merge is the end of a separation: messages written apart that came together.
+type Merge struct {
+	From, To time.Time // while the parts were apart, by this node's clock
+	Before   string    // ID of the first message that was added
+	Count    int       // messages added
 }
 
 // Progress counts entries fetched while a room is being joined.
@@ -166,6 +222,27 @@ type Member struct {
 	Creator     bool
 	Self        bool
 	State       PeerState
+}
+
+// Info tells of one message why it stands where it does.
+type Info struct {
+	Message  Message
+	Author   Member    // the device that wrote it
+	Parents  []Parent  // what its author had seen last, at most 20
+	Arrived  time.Time // when this node stored it; zero if it was not noted
+	Holders  []string  // members known to hold it, by node id
+	Missing  []string  // the other members
+	Readers  []Person  // who has read it, as far as they said
+	Verified bool      // the author's signature covers it: always true of what is in the list
+	Seq      uint64    // of its author's chain
+	Term     uint64    // of the leader that sequenced it; 0 in leaderless epochs and while tentative
+}
+
+// Parent is a message or another entry on which one depends.
+type Parent struct {
+	ID   string
+	Name string // of the node that wrote it
+	Text string // its beginning, "" when it is no message
 }
 
 // PeerState says what this node knows of another.
@@ -250,7 +327,31 @@ type RoomStatus struct {
 	// Diverged is the index at which the final list here was found to differ from
 	// another replica's, 0 = it does not. The room is frozen since.
 	Diverged uint64
+	Links    []Link // who is connected to whom, as far as it is known here
+	Turns    []Turn // elections and epochs since this node started, newest last, at most MaxTurns
 }
+
+// Link is a connection between two members; each stands once, A before B.
+type Link struct {
+	A, B    string        // node ids
+	RTT     time.Duration // 0 = not measured here
+	Relayed bool
+}
+
+// Turn is a change in who leads or in what moves a room's order.
+type Turn struct {
+	Time   time.Time
+	Type   EventType // EventLeader or EventEpoch
+	Term   uint64
+	Leader string // "" = none for now
+	Epoch  uint64
+	Order  Order
+	View   []string
+	Reason string
+}
+
+// MaxTurns is how many turns a RoomStatus tells of.
+const MaxTurns = 64
 
 // Replica is what another member last said of its final list.
 type Replica struct {

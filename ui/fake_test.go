@@ -23,6 +23,9 @@ type fakeNode struct {
 	messages map[string][]chat.Message // by room id, in order
 	calls    []string
 	changed  chan struct{}
+	status   chat.Status
+	info     chat.Info
+	nearby   []chat.Nearby
 	fail     error // answers every call that does something
 }
 
@@ -65,6 +68,55 @@ func (n *fakeNode) View(context.Context) (chat.View, error) {
 		}
 	}
 	return v, nil
+}
+
+func (n *fakeNode) Info(_ context.Context, room, id string) (chat.Info, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls = append(n.calls, "info "+id)
+	i := indexIn(n.messages[room], id)
+	if i < 0 {
+		return chat.Info{}, chat.Errorf(chat.CodeNotFound, "There is no message %s.", id)
+	}
+	info := n.info
+	info.Message = n.messages[room][i]
+	return info, nil
+}
+
+func (n *fakeNode) Status(context.Context) (chat.Status, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.status, nil
+}
+
+func (n *fakeNode) SwitchOrder(_ context.Context, room string, order chat.Order) error {
+	return n.do("switch "+room+" "+string(order), func() { n.changeRoom(room, func(r *chat.Room) { r.Order = order }) })
+}
+
+func (n *fakeNode) RenameRoom(_ context.Context, room, name string) error {
+	return n.do("rename "+room+" "+name, func() { n.changeRoom(room, func(r *chat.Room) { r.Name = name }) })
+}
+
+func (n *fakeNode) SetRoomSettings(_ context.Context, room string, s chat.RoomSettings) error {
+	return n.do(fmt.Sprintf("settings %s %+v", room, s), func() { n.changeRoom(room, func(r *chat.Room) { r.Settings = s }) })
+}
+
+func (n *fakeNode) Typing(_ context.Context, room string) error {
+	return n.do("typing "+room, func() {})
+}
+
+func (n *fakeNode) Nearby(context.Context) ([]chat.Nearby, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.nearby), nil
+}
+
+func (n *fakeNode) changeRoom(room string, change func(*chat.Room)) {
+	for i := range n.view.Rooms {
+		if n.view.Rooms[i].ID == room {
+			change(&n.view.Rooms[i])
+		}
+	}
 }
 
 func (n *fakeNode) Changes(context.Context) <-chan struct{} { return n.changed }

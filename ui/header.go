@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"reflect"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
@@ -45,8 +47,7 @@ func newHeader() *header {
 }
 
 func (h *header) set(r chat.Room) {
-	r.Last = nil // not shown here
-	if h.room == r {
+	if reflect.DeepEqual(h.room, r) {
 		return
 	}
 	h.room = r

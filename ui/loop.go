@@ -39,6 +39,17 @@ type Node interface {
 	MarkRead(ctx context.Context, room, position string) error
 	// Search returns the newest messages that match, newest first.
 	Search(ctx context.Context, q chat.SearchQuery) ([]chat.Message, error)
+	// Info tells all that is known of one message.
+	Info(ctx context.Context, room, id string) (chat.Info, error)
+	Status(ctx context.Context) (chat.Status, error)
+	SwitchOrder(ctx context.Context, room string, order chat.Order) error
+	RenameRoom(ctx context.Context, room, name string) error
+	SetRoomSettings(ctx context.Context, room string, s chat.RoomSettings) error
+	// Typing says that the person is writing in a room just now. It may be called
+	// with every key: the node tells others once in a while.
+	Typing(ctx context.Context, room string) error
+	// Nearby returns the rooms that nodes on the same network offer.
+	Nearby(ctx context.Context) ([]chat.Nearby, error)
 }
 
 // state is a snapshot the loop hands to the widgets; nobody changes it later.

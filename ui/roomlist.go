@@ -2,7 +2,7 @@ package ui
 
 import (
 	"image/color"
-	"slices"
+	"reflect"
 	"time"
 
 	"fyne.io/fyne/v2"
@@ -60,7 +60,7 @@ func newRoomList() *roomList {
 
 func (l *roomList) set(v chat.View, open string) {
 	l.network.set(v)
-	if slices.Equal(l.rooms, v.Rooms) && l.open == open {
+	if l.open == open && reflect.DeepEqual(l.rooms, v.Rooms) {
 		return
 	}
 	l.rooms, l.open = v.Rooms, open
