@@ -62,6 +62,10 @@ type Remove struct{ Device DeviceKey }
 // the creator.
 type Switch struct{ Mode Mode }
 
+// Title gives the room another name. Its author is the creator; the last one in the
+// final order holds.
+type Title struct{ Name string }
+
 // KeyID names a room key: the first bytes of its hash.
 type KeyID [KeyIDSize]byte
 
@@ -192,6 +196,20 @@ func DecodeSwitch(b []byte) (s Switch, err error) {
 		d.fail(errBody)
 	}
 	return s, d.end()
+}
+
+// Encode returns the body's bytes.
+func (t Title) Encode() []byte {
+	e := body()
+	e.str(t.Name)
+	return e.b
+}
+
+// DecodeTitle reads what Encode wrote.
+func DecodeTitle(b []byte) (t Title, err error) {
+	d := openBody(b)
+	t.Name = d.name()
+	return t, d.end()
 }
 
 // Encode returns the body's bytes.

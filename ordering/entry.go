@@ -38,15 +38,20 @@ const (
 	KindLeft    Kind = 18 // Payload whose Name left
 	KindRenamed Kind = 19 // Payload: Name is the new name, Text the old
 	KindSwitch  Kind = 20 // Switch, in plain: from here on the room should have another order
+	KindTitle   Kind = 21 // Title, in plain: the room has another name
 )
 
-// Sealed reports whether the kind is a line of the history, whose body, but for
-// KindSwitch, is encrypted with the room key.
+// Sealed reports whether the kind is a line of the history, whose body, unless the
+// kind is Plain, is encrypted with the room key.
 func (k Kind) Sealed() bool { return k >= 16 }
+
+// Plain reports whether the kind is a line of the history that who holds no room
+// key can read: what the room's creator alone may write.
+func (k Kind) Plain() bool { return k == KindSwitch || k == KindTitle }
 
 // Known reports whether this version understands the kind.
 func (k Kind) Known() bool {
-	return k >= KindGenesis && k <= KindNull || k >= KindMessage && k <= KindSwitch
+	return k >= KindGenesis && k <= KindNull || k >= KindMessage && k <= KindTitle
 }
 
 // Stamp is the client's signature on what it handed to a node (PROTOCOL.md 1,

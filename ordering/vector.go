@@ -70,7 +70,7 @@ type Want struct {
 }
 
 // Message is what two replicas of a room say to each other: exactly one of
-// *Push, *Digest, *Have, *Relay and the Signals.
+// *Push, *Digest, *Have, *Relay, *Ephemeral and the Signals.
 type Message interface{ message() }
 
 // Push carries a run to a peer that is believed to lack it. A hint: what is lost

@@ -18,6 +18,7 @@ const (
 	maxQueuedBytes       = 8 << 20 // bytes of their runs
 	maxQueuedRooms       = 4096    // rooms with a Digest or Have waiting
 	maxRecordLists       = 16      // PeerRecords frames
+	maxQueuedEphemera    = 256     // Ephemerals, of all rooms
 )
 
 // outbox is the queue of frames to one peer. Signals and relays overtake all
@@ -28,15 +29,16 @@ const (
 type outbox struct {
 	wake chan struct{} // one slot: there is something to take
 
-	mu      sync.Mutex
-	rooms   *wire.Rooms
-	records []*wire.PeerRecords
-	signals list.List // of *wire.Room
-	carried int       // bytes that the signals carry
-	queue   list.List // of *wire.Room
-	hints   list.List // of the queue's elements that are pushes
-	bytes   int       // of the runs in hints
-	control map[controlKey]*list.Element
+	mu       sync.Mutex
+	rooms    *wire.Rooms
+	records  []*wire.PeerRecords
+	signals  list.List // of *wire.Room
+	carried  int       // bytes that the signals carry
+	queue    list.List // of *wire.Room
+	hints    list.List // of the queue's elements that are pushes
+	bytes    int       // of the runs in hints
+	control  map[controlKey]*list.Element
+	ephemera list.List // of *wire.Room; they go last, and beyond the limit the oldest is dropped
 }
 
 // dropped counts what had to go for something newer.
@@ -71,6 +73,12 @@ func (o *outbox) put(f *wire.Room) (gone dropped) {
 			f = &wire.Room{Room: f.Room, Msg: &ordering.Have{Vector: m.Vector, Answer: true}}
 		}
 		o.replace(key, f)
+	case *ordering.Ephemeral:
+		o.ephemera.PushBack(f)
+		if o.ephemera.Len() > maxQueuedEphemera {
+			o.ephemera.Remove(o.ephemera.Front())
+			gone.hints++
+		}
 	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay,
 		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 		o.signals.PushBack(f)
@@ -92,7 +100,7 @@ func carries(f *wire.Room) int {
 		return len(m.Data)
 	case *ordering.Relay:
 		return len(m.Data)
-	case *ordering.Bully, *ordering.Standing, *ordering.Push, *ordering.Digest, *ordering.Have,
+	case *ordering.Bully, *ordering.Standing, *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Ephemeral,
 		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 	}
 	return 0
@@ -105,7 +113,7 @@ func (o *outbox) leastMissed() *list.Element {
 		switch e.Value.(*wire.Room).Msg.(type) {
 		case *ordering.Raft, *ordering.Standing, *ordering.Ack:
 			return e
-		case *ordering.Bully, *ordering.Relay, *ordering.Push, *ordering.Digest, *ordering.Have,
+		case *ordering.Bully, *ordering.Relay, *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Ephemeral,
 			*ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
 		}
 	}
@@ -170,7 +178,10 @@ func (o *outbox) take() wire.Frame {
 	}
 	e := o.queue.Front()
 	if e == nil {
-		return nil
+		if e = o.ephemera.Front(); e == nil {
+			return nil
+		}
+		return o.ephemera.Remove(e).(*wire.Room)
 	}
 	f := e.Value.(*wire.Room)
 	switch f.Msg.(type) {
@@ -182,7 +193,7 @@ func (o *outbox) take() wire.Frame {
 	case *ordering.Have:
 		o.queue.Remove(e)
 		delete(o.control, controlKey{f.Room, false})
-	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay, *ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave: // never in queue
+	case *ordering.Raft, *ordering.Bully, *ordering.Standing, *ordering.Relay, *ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave, *ordering.Ephemeral: // never in queue
 	}
 	return f
 }

@@ -409,7 +409,7 @@ func (n *Network) Fetch(ctx context.Context, from ordering.DeviceKey, req wire.F
 		case *wire.FetchEnd:
 			return f.More, nil
 		case *wire.Hello, *wire.Heartbeat, *wire.Leaving, *wire.Rooms, *wire.Room, *wire.PeerRecords, *wire.JoinRequest,
-			*wire.JoinReply, *wire.FetchRequest, *wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage:
+			*wire.JoinReply, *wire.FetchRequest, *wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage, *wire.NearbyRequest, *wire.NearbyReply:
 			err = fmt.Errorf("%w: %T answers a fetch", wire.ErrMalformed, f)
 			n.refuse(from, err)
 			return false, fmt.Errorf("p2p: fetch from %s: %w", id, err)

@@ -207,7 +207,7 @@ func (s *session) take(f wire.Frame) (left bool, err error) {
 		s.alive(now, false)
 		s.n.learnAll(s.link, f.Envelopes)
 	case *wire.Hello, *wire.JoinRequest, *wire.JoinReply, *wire.FetchRequest, *wire.FetchRun, *wire.FetchEnd,
-		*wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage:
+		*wire.KeysRequest, *wire.KeysReply, *wire.FinalsRequest, *wire.FinalsPage, *wire.NearbyRequest, *wire.NearbyReply:
 		return false, fmt.Errorf("%w: %T on a long-lived stream", wire.ErrMalformed, f)
 	}
 	return false, nil
@@ -231,7 +231,7 @@ func (s *session) shares(rooms []ordering.RoomID) (changed bool) {
 // which both sides must judge alike: what idle rooms say is not.
 func traffic(f *wire.Room) bool {
 	switch f.Msg.(type) {
-	case *ordering.Digest, *ordering.Standing:
+	case *ordering.Digest, *ordering.Standing, *ordering.Ephemeral:
 		return false
 	case *ordering.Push, *ordering.Have, *ordering.Raft, *ordering.Bully, *ordering.Relay,
 		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:

@@ -19,17 +19,18 @@ const (
 // store once handed over.
 type Write struct {
 	Room    ordering.RoomID
-	Meta    *Room             // set: inserts or replaces the room's row
-	Entries []Entry           // in acceptance order, whole runs
-	Opened  []Opened          // lines that became readable later
-	Finals  []linear.Final    // of entries that are here, or among Entries, in the list's order
-	Control *control.Save     // of the control log
-	Mark    []byte            // the final list's small state, replaced whole; nil: unchanged
-	Seen    []ordering.Seen   // each in place of what was seen of that origin
-	Install *Install          // after all of the above
-	ReadTo  []byte            // a place: what stands up to it was read. How far was read never goes back
-	Keys    []RoomKey         // room keys to keep
-	Put     map[string][]byte // settings; a nil value deletes
+	Meta    *Room              // set: inserts or replaces the room's row
+	Entries []Entry            // in acceptance order, whole runs
+	Opened  []Opened           // lines that became readable later
+	Finals  []linear.Final     // of entries that are here, or among Entries, in the list's order
+	Control *control.Save      // of the control log
+	Mark    []byte             // the final list's small state, replaced whole; nil: unchanged
+	Seen    []ordering.Seen    // each in place of what was seen of that origin
+	Install *Install           // after all of the above
+	ReadTo  []byte             // a place: what stands up to it was read. How far was read never goes back
+	Keys    []RoomKey          // room keys to keep
+	Read    []ordering.Receipt // each in place of a lower one of the same person and device
+	Put     map[string][]byte  // settings; a nil value deletes
 }
 
 // Install takes up a snapshot of the control log (PROTOCOL.md P8): it replaces

@@ -18,6 +18,7 @@ var migrationFiles embed.FS
 var migrations = []string{
 	mustRead("migrations/0001.sql"),
 	mustRead("migrations/0002.sql"),
+	mustRead("migrations/0003.sql"),
 }
 
 func mustRead(name string) string {

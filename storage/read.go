@@ -71,6 +71,8 @@ type statements struct {
 	before, after, hasBefore, hasAfter      *sql.Stmt
 	beforeAll, afterAll                     *sql.Stmt // with previews
 	since, find, client, search, counts     *sql.Stmt
+	firstUnread, readUpTo, entry, writers   *sql.Stmt
+	receipts                                *sql.Stmt
 	unreadable, sealed                      *sql.Stmt
 	restore, closers, runBody, newest, high *sql.Stmt
 	peers                                   *sql.Stmt
@@ -156,6 +158,21 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 				UNION ALL SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
 					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) LIMIT ?2)
 				LIMIT ?2)) FROM rooms WHERE id = ?1`},
+
+		{&q.firstUnread, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM (
+				SELECT * FROM (SELECT origin, seq FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
+					AND place > (SELECT read_final FROM rooms WHERE id = ?1) AND place < x'01' AND was_read = 0 ORDER BY place LIMIT 1)
+				UNION ALL SELECT * FROM (SELECT origin, seq FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
+					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) ORDER BY place LIMIT 1)
+				LIMIT 1) e`},
+		{&q.readUpTo, `SELECT read_final FROM rooms WHERE id = ?`},
+		{&q.entry, `SELECT arrived_ms, bytes FROM entries
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq = ?3`},
+		{&q.writers, `SELECT DISTINCT (SELECT o.origin FROM origins o WHERE o.num = e.origin) FROM (
+				SELECT origin, arrived_ms FROM entries INDEXED BY entries_room
+					WHERE room = ` + roomNum + ` AND place IS NOT NULL ORDER BY num DESC LIMIT ?3) e
+			WHERE arrived_ms >= ?2`},
+		{&q.receipts, `SELECT device, person, name, up_to, signed, sig FROM receipts WHERE room = ` + roomNum + ` ORDER BY device, person LIMIT ?2`},
 
 		{&q.unreadable, `SELECT bytes FROM entries INDEXED BY lines_sealed
 			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 ORDER BY num LIMIT ?3`},

@@ -34,7 +34,7 @@ func asideID(room ordering.RoomID, n int) ordering.RoomID {
 }
 
 // SetAside begins w.Room anew: what is kept of it is set aside, but for its keys
-// and how far it was read, and then w is applied to the empty room. All of this is
+// and how far people have read it, and then w is applied to the empty room. All of this is
 // one commit, as of Commit. In the tail the room counts as read up to the last
 // line there that is not of the own device: own words of late may stand behind
 // others' that never came.
@@ -69,6 +69,7 @@ func (t *writer) setAside(ctx context.Context, own ordering.DeviceKey, id orderi
 				AND origin NOT IN (SELECT num FROM origins WHERE substr(origin, 1, ?3) = ?4)
 				ORDER BY place DESC LIMIT 1), x'01') FROM rooms WHERE num = ?2`, []any{id[:], old, len(own), own[:]}},
 		{`UPDATE room_keys SET room = (SELECT num FROM rooms WHERE id = ?) WHERE room = ?`, []any{id[:], old}},
+		{`UPDATE receipts SET room = (SELECT num FROM rooms WHERE id = ?) WHERE room = ?`, []any{id[:], old}},
 	} {
 		if _, err := t.conn.ExecContext(ctx, step.text, step.args...); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"tertulia/ordering"
 )
@@ -28,6 +29,7 @@ type writer struct {
 	findTwin, findRepeat                 *sql.Stmt
 	setHidden, openLine                  *sql.Stmt
 	addWords, addKey, put, remove        *sql.Stmt
+	addReceipt                           *sql.Stmt
 
 	addPreview, previewBefore                      *sql.Stmt
 	dropPreview, dropSamePreview, dropOlderPreview *sql.Stmt
@@ -71,8 +73,8 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.findOrigin, `SELECT num FROM origins WHERE origin = ?`},
 		{&t.addOrigin, `INSERT INTO origins (origin, tag) VALUES (?, ?)`},
 
-		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, ` + lineColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, arrived_ms, ` + lineColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.getEntry, `SELECT bytes FROM entries WHERE room = ? AND origin = ? AND seq = ?`},
 		{&t.countRun, `SELECT count(*) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
 		{&t.lineAt, `SELECT num, place, hidden, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND place IS NOT NULL`},
@@ -86,6 +88,9 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM entries WHERE num BETWEEN ? AND ? AND text <> ''`},
 
 		{&t.addKey, `INSERT INTO room_keys (room, id, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.addReceipt, `INSERT INTO receipts (room, device, person, name, up_to, signed, sig) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET name = excluded.name, up_to = excluded.up_to, signed = excluded.signed, sig = excluded.sig
+			WHERE excluded.up_to > up_to`},
 		{&t.put, `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`},
 		{&t.remove, `DELETE FROM settings WHERE key = ?`},
 
@@ -213,6 +218,12 @@ func (t *writer) apply(ctx context.Context, w *Write) error {
 			return fmt.Errorf("storage: keep key of room %s: %w", w.Room, err)
 		}
 	}
+	for i := range w.Read {
+		r := &w.Read[i]
+		if _, err := t.addReceipt.ExecContext(ctx, room, r.Device[:], r.Person[:], r.Name, number(r.UpTo), r.Signed[:], r.Sig[:]); err != nil {
+			return fmt.Errorf("storage: keep receipt of room %s: %w", w.Room, err)
+		}
+	}
 	if len(w.Entries) > 0 {
 		if err := t.keepEntries(ctx, room, w); err != nil {
 			return err
@@ -244,7 +255,7 @@ func (t *writer) apply(ctx context.Context, w *Write) error {
 
 func (w *Write) onlySettings() bool {
 	return w.Meta == nil && len(w.Entries) == 0 && len(w.Opened) == 0 && len(w.Keys) == 0 && len(w.Finals) == 0 &&
-		w.Control == nil && w.Mark == nil && len(w.Seen) == 0 && w.Install == nil && w.ReadTo == nil
+		w.Control == nil && w.Mark == nil && len(w.Seen) == 0 && w.Install == nil && w.ReadTo == nil && len(w.Read) == 0
 }
 
 func (t *writer) set(ctx context.Context, key string, value []byte) error {
@@ -384,7 +395,7 @@ func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num 
 		}
 	}
 	values := make([]any, 0, entryColumns)
-	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload)
+	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload, time.Now().UnixMilli())
 	num, err = insert(ctx, t.addEntry, appendLine(values, x.Line))
 	if err != nil {
 		return 0, 0, err
@@ -396,7 +407,7 @@ func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num 
 	return num, shown + more, err
 }
 
-const entryColumns = 15 // values of addEntry
+const entryColumns = 16 // values of addEntry
 
 // insert returns the new row's number, 0 when it was in conflict with another.
 func insert(ctx context.Context, st *sql.Stmt, values []any) (int64, error) {

@@ -75,7 +75,7 @@ func changesRights(k ordering.Kind) bool {
 	switch k {
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindRemove:
 		return true
-	case ordering.KindKey, ordering.KindNull, ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+	case ordering.KindKey, ordering.KindNull, ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch, ordering.KindTitle:
 	}
 	return false
 }
@@ -96,7 +96,7 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 	if !ok {
 		return ordering.Malformed
 	}
-	if e.Kind == ordering.KindSwitch && author != c.creator.Device {
+	if e.Kind.Plain() && author != c.creator.Device {
 		return ordering.NotAllowed
 	}
 	if !changesRights(e.Kind) {
@@ -118,7 +118,7 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 		}
 		allowed = c.find(seen, f.invite.Key) == nil
 	case ordering.KindGenesis, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch, ordering.KindTitle:
 	}
 	if !allowed {
 		return ordering.NotAllowed
@@ -158,6 +158,8 @@ func (c *census) read(seen *facts, e *ordering.Entry) (fact, bool) {
 		}
 	case ordering.KindSwitch:
 		_, err = ordering.DecodeSwitch(e.Body)
+	case ordering.KindTitle:
+		_, err = ordering.DecodeTitle(e.Body)
 	case ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 	}
 	return f, err == nil
@@ -252,7 +254,7 @@ func (c *census) admits(set *facts, d ordering.DeviceKey) (admits []int, known b
 		case ordering.KindLeave:
 			admits = slices.DeleteFunc(admits, f.past.has)
 		case ordering.KindInvite, ordering.KindRevoke, ordering.KindKey, ordering.KindNull,
-			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch, ordering.KindTitle:
 		}
 	}
 	return admits, known

@@ -43,6 +43,6 @@ func (r *rights) act(e *ordering.Entry) {
 			r.coded = nil
 		}
 	case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch, ordering.KindTitle:
 	}
 }

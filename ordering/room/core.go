@@ -111,6 +111,7 @@ type Core struct {
 	members  int               // the version of who may write, as last looked at
 	standAt  time.Time         // when a standing is due, as of the last Ready
 	setBack  bool              // peers remember more of us than we do: we fall silent
+	shown    shown
 	relays   relays
 }
 
@@ -191,7 +192,7 @@ func (r Ready) Empty() bool {
 func New(cfg Config, saved Saved) *Core {
 	cfg.Waits, cfg.Keep = cfg.Waits.withDefaults(), cfg.Keep.withDefaults()
 	return &Core{
-		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), peers: make(map[ordering.DeviceKey]*peer),
+		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), shown: newShown(), peers: make(map[ordering.DeviceKey]*peer),
 		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(),
 	}
 }
@@ -320,6 +321,7 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 	accepted, err := c.graph.Accept(from, run)
 	if p, refusal := c.peers[from], refusalOf(err); p != nil && (refusal == "" || refusal == ordering.Duplicate) {
 		p.hold(run.Run().Last())
+		c.shown.holds(from, run.Run().Last())
 	}
 	if err != nil {
 		return err
@@ -517,6 +519,7 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) err
 	case *ordering.Have:
 		clear(p.holds)
 		p.holds.Merge(m.Vector)
+		c.shown.all(d, m.Vector)
 		if m.Answer {
 			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
 		}
@@ -525,6 +528,7 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) err
 		return c.heed(d, m, true)
 	case *ordering.Relay:
 		return c.relay(d, m)
+	case *ordering.Ephemeral: // the owner's own affair
 	case *ordering.Push: // not verified: a mistake of the owner
 		panic("room: a push goes through Receive")
 	}

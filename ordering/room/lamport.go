@@ -140,6 +140,7 @@ func (c *Core) holdsTips(d ordering.DeviceKey, tips []ordering.Tip) {
 	for i, t := range tips {
 		if t.Seq > 0 {
 			p.holdUpTo(view[i], t.Seq)
+			c.shown.upTo(d, view[i], t.Seq)
 		}
 		if t.Seq > reach[view[i]] {
 			c.lack(c.now)

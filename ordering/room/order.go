@@ -317,7 +317,7 @@ func (c *Core) applied(r control.Committed, a linear.Applied) {
 			o.queue.Reset()
 			c.openEpoch(nil)
 			e := o.list.Epoch()
-			c.ready.Events = append(c.ready.Events, Event{Kind: EpochOpened, Epoch: e.N, Mode: e.Mode, View: e.View})
+			c.ready.Events = append(c.ready.Events, Event{Kind: EpochOpened, Epoch: e.N, Mode: e.Mode, View: e.View, Reason: cmd.Reason})
 			c.stir()
 		}
 	case *ordering.Checkpoint, nil:

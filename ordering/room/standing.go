@@ -115,6 +115,7 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 		}
 	}
 	if s.Seen.Origin == c.cfg.Self {
+		c.shown.upTo(d, c.cfg.Self, s.Seen.Seq)
 		if c.isSetBack(s.Seen) {
 			c.fallSilent()
 			return nil

@@ -14,7 +14,7 @@ type EventKind uint8
 // The kinds.
 const (
 	LeaderChanged EventKind = 1 // Term, Leader (zero: none)
-	EpochOpened   EventKind = 2 // Epoch, Mode, View
+	EpochOpened   EventKind = 2 // Epoch, Mode, View, Reason
 	Diverged      EventKind = 3 // Index: two replicas differ there; this one froze
 	SetBack       EventKind = 4 // peers remember more of this replica than its disk
 )
@@ -28,6 +28,7 @@ type Event struct {
 	Mode   ordering.Mode
 	View   []ordering.Origin
 	Index  uint64
+	Reason string // of an epoch
 }
 
 // Order is where the final order stands here, for people. It is a snapshot.

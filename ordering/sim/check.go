@@ -402,7 +402,7 @@ func (c *canon) rights(d *disk, e *ordering.Entry) (void, known bool) {
 			d.admitted[a.Device] = false
 		}
 	case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindLeave, ordering.KindKey, ordering.KindNull,
-		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch:
+		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindSwitch, ordering.KindTitle:
 	}
 	return false, true
 }

@@ -124,6 +124,8 @@ func sendable(f Frame) error {
 		over = len(m.Data) > ordering.MaxSignal
 	case *ordering.Push, *ordering.Digest, *ordering.Have, *ordering.Bully, *ordering.Standing,
 		*ordering.Ack, *ordering.SealAsk, *ordering.SealOK, *ordering.CutWant, *ordering.CutHave:
+	case *ordering.Ephemeral:
+		over = len(m.Receipts) > ordering.MaxReceipts
 	}
 	if over {
 		return fmt.Errorf("%w: a signal", ErrOversize)
@@ -202,6 +204,14 @@ func toProto(f Frame) *wirepb.Frame {
 		pb.Body = &wirepb.Frame_KeysRequest{KeysRequest: r}
 	case *KeysReply:
 		pb.Body = &wirepb.Frame_KeysReply{KeysReply: &wirepb.KeysReply{Keys: packKeys(f.Keys)}}
+	case *NearbyRequest:
+		pb.Body = &wirepb.Frame_NearbyRequest{NearbyRequest: &wirepb.NearbyRequest{}}
+	case *NearbyReply:
+		r := &wirepb.NearbyReply{}
+		for _, o := range f.Offers {
+			r.Offers = append(r.Offers, &wirepb.Offer{Room: o.Room[:], Name: o.Name, Invite: o.Invite})
+		}
+		pb.Body = &wirepb.Frame_NearbyReply{NearbyReply: r}
 	case *FinalsRequest:
 		pb.Body = &wirepb.Frame_FinalsRequest{FinalsRequest: &wirepb.FinalsRequest{Room: f.Room[:], After: f.After}}
 	case *FinalsPage:
@@ -223,6 +233,8 @@ func roomToProto(f *Room) *wirepb.Room {
 		r.Message = &wirepb.Room_Digest{Digest: &wirepb.Digest{Hash: m.Hash[:], Count: m.Count}}
 	case *ordering.Have:
 		r.Message = &wirepb.Room_Have{Have: &wirepb.Have{Vector: packVector(m.Vector), Answer: m.Answer}}
+	case *ordering.Ephemeral:
+		r.Message = &wirepb.Room_Ephemeral{Ephemeral: ordering.EncodeEphemeral(m)}
 	case ordering.Signal:
 		r.Message = &wirepb.Room_Signal{Signal: ordering.EncodeSignal(m)}
 	case *ordering.Relay:
@@ -318,6 +330,10 @@ func fromProto(pb *wirepb.Frame) (Frame, error) {
 			u.fail(ErrMalformed, "nothing comes after the last index")
 		}
 		f = r
+	case *wirepb.Frame_NearbyRequest:
+		f = &NearbyRequest{}
+	case *wirepb.Frame_NearbyReply:
+		f = u.nearby(b.NearbyReply)
 	case *wirepb.Frame_FinalsPage:
 		f = u.finals(b.FinalsPage)
 	case nil:
@@ -352,6 +368,8 @@ func (u *unpacker) roomMessage(pb *wirepb.Room) Frame {
 		r.Msg = &ordering.Have{Vector: u.vector(m.Have.GetVector()), Answer: m.Have.GetAnswer()}
 	case *wirepb.Room_Signal:
 		r.Msg = u.signal(m.Signal)
+	case *wirepb.Room_Ephemeral:
+		r.Msg = u.ephemeral(m.Ephemeral)
 	case *wirepb.Room_Relay:
 		r.Msg = u.relay(r.Room, m.Relay)
 	case nil:
@@ -372,6 +390,18 @@ func (u *unpacker) signal(b []byte) ordering.Signal {
 		u.fail(ErrMalformed, err.Error())
 	}
 	return s
+}
+
+func (u *unpacker) ephemeral(b []byte) *ordering.Ephemeral {
+	if len(b) > ordering.MaxEphemeral {
+		u.fail(ErrOversize, "an ephemeral")
+		return nil
+	}
+	m, err := ordering.DecodeEphemeral(b)
+	if err != nil {
+		u.fail(ErrMalformed, err.Error())
+	}
+	return m
 }
 
 func (u *unpacker) relay(room ordering.RoomID, pb *wirepb.Relay) *ordering.Relay {
@@ -407,6 +437,23 @@ func (u *unpacker) finals(pb *wirepb.FinalsPage) *FinalsPage {
 		u.fail(ErrMalformed, "an id without a seq")
 	}
 	return p
+}
+
+func (u *unpacker) nearby(pb *wirepb.NearbyReply) *NearbyReply {
+	if len(pb.GetOffers()) > MaxOffers {
+		u.fail(ErrOversize, "offers")
+		return nil
+	}
+	r := &NearbyReply{}
+	for _, o := range pb.GetOffers() {
+		offer := Offer{Name: u.text(o.GetName(), ordering.MaxName), Invite: u.text(o.GetInvite(), MaxOfferInvite)}
+		u.fixed(offer.Room[:], o.GetRoom())
+		if offer.Name == "" || offer.Invite == "" {
+			u.fail(ErrMalformed, "an offer without name or invite")
+		}
+		r.Offers = append(r.Offers, offer)
+	}
+	return r
 }
 
 func (u *unpacker) fixed(dst, src []byte) {

@@ -26,6 +26,8 @@ const (
 	MaxRefused     = 64      // bytes of a JoinReply's Refused
 	MaxNewest      = 4096    // entries a FetchRequest may ask for from the end
 	MaxFinals      = 4096    // ids in a FinalsPage
+	MaxOffers      = 16      // rooms in a NearbyReply
+	MaxOfferInvite = 8 << 10 // bytes of an invite there
 	minHeartbeat   = 64      // bytes; below 43 a restarted QUIC peer sends no stateless reset
 )
 
@@ -149,6 +151,20 @@ type FinalsPage struct {
 	More  bool               // another page follows
 }
 
+// NearbyRequest asks which rooms a node offers to whoever is on the same network.
+// NearbyReply answers it.
+type NearbyRequest struct{}
+
+// NearbyReply has at most MaxOffers.
+type NearbyReply struct{ Offers []Offer }
+
+// Offer is a room that is offered nearby.
+type Offer struct {
+	Room   ordering.RoomID
+	Name   string
+	Invite string
+}
+
 func (*Hello) frame()         {}
 func (*Heartbeat) frame()     {}
 func (*Leaving) frame()       {}
@@ -164,3 +180,5 @@ func (*KeysRequest) frame()   {}
 func (*KeysReply) frame()     {}
 func (*FinalsRequest) frame() {}
 func (*FinalsPage) frame()    {}
+func (*NearbyRequest) frame() {}
+func (*NearbyReply) frame()   {}

@@ -105,7 +105,7 @@ type Message struct {
 	Id     string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Room   string `protobuf:"bytes,2,opt,name=room,proto3" json:"room,omitempty"`
 	RoomId string `protobuf:"bytes,3,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	// text, joined, left, renamed, ordering, unknown.
+	// text, joined, left, renamed, ordering, title, unknown.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The node that wrote it.
 	Origin string `protobuf:"bytes,5,opt,name=origin,proto3" json:"origin,omitempty"`
@@ -138,7 +138,9 @@ type Message struct {
 	// message becomes final.
 	Position []byte `protobuf:"bytes,21,opt,name=position,proto3" json:"position,omitempty"`
 	// Number in the order in which this node stored the room's messages.
-	Arrival       uint64 `protobuf:"varint,22,opt,name=arrival,proto3" json:"arrival,omitempty"`
+	Arrival uint64 `protobuf:"varint,22,opt,name=arrival,proto3" json:"arrival,omitempty"`
+	// Members known to hold the message, the node included; 0 unless `mine`.
+	Received      int64 `protobuf:"varint,23,opt,name=received,proto3" json:"received,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +329,13 @@ func (x *Message) GetArrival() uint64 {
 	return 0
 }
 
+func (x *Message) GetReceived() int64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Have          uint64                 `protobuf:"varint,1,opt,name=have,proto3" json:"have,omitempty"`
@@ -398,7 +407,16 @@ type RoomInfo struct {
 	Total      uint64 `protobuf:"varint,11,opt,name=total,proto3" json:"total,omitempty"`
 	FinalIndex uint64 `protobuf:"varint,12,opt,name=final_index,json=finalIndex,proto3" json:"final_index,omitempty"`
 	// Whom the room waits for, in words.
-	Waiting       string `protobuf:"bytes,13,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting string `protobuf:"bytes,13,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// The members whom `waiting` names.
+	WaitsFor []string `protobuf:"bytes,14,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// The id of the first message that counts in unread.
+	FirstUnread string    `protobuf:"bytes,15,opt,name=first_unread,json=firstUnread,proto3" json:"first_unread,omitempty"`
+	Readers     []*Reader `protobuf:"bytes,16,rep,name=readers,proto3" json:"readers,omitempty"`
+	// Who is writing just now.
+	Typing        []*Person     `protobuf:"bytes,17,rep,name=typing,proto3" json:"typing,omitempty"`
+	Settings      *RoomSettings `protobuf:"bytes,18,opt,name=settings,proto3" json:"settings,omitempty"`
+	Merges        []*Merge      `protobuf:"bytes,19,rep,name=merges,proto3" json:"merges,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,6 +542,457 @@ func (x *RoomInfo) GetWaiting() string {
 	return ""
 }
 
+func (x *RoomInfo) GetWaitsFor() []string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetFirstUnread() string {
+	if x != nil {
+		return x.FirstUnread
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetReaders() []*Reader {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetTyping() []*Person {
+	if x != nil {
+		return x.Typing
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetSettings() *RoomSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetMerges() []*Merge {
+	if x != nil {
+		return x.Merges
+	}
+	return nil
+}
+
+type Person struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// 16 hex digits of the person's key.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Person) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Person) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Reader is how far a person has read a room.
+type Reader struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Person *Person                `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	// Index of the last final message that was read.
+	UpTo          uint64 `protobuf:"varint,2,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reader) Reset() {
+	*x = Reader{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reader) ProtoMessage() {}
+
+func (x *Reader) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reader.ProtoReflect.Descriptor instead.
+func (*Reader) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reader) GetPerson() *Person {
+	if x != nil {
+		return x.Person
+	}
+	return nil
+}
+
+func (x *Reader) GetUpTo() uint64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+type RoomSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: of all messages; mentions, none.
+	Notify        string `protobuf:"bytes,1,opt,name=notify,proto3" json:"notify,omitempty"`
+	HideRead      bool   `protobuf:"varint,2,opt,name=hide_read,json=hideRead,proto3" json:"hide_read,omitempty"`
+	Nearby        bool   `protobuf:"varint,3,opt,name=nearby,proto3" json:"nearby,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomSettings) Reset() {
+	*x = RoomSettings{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomSettings) ProtoMessage() {}
+
+func (x *RoomSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomSettings.ProtoReflect.Descriptor instead.
+func (*RoomSettings) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RoomSettings) GetNotify() string {
+	if x != nil {
+		return x.Notify
+	}
+	return ""
+}
+
+func (x *RoomSettings) GetHideRead() bool {
+	if x != nil {
+		return x.HideRead
+	}
+	return false
+}
+
+func (x *RoomSettings) GetNearby() bool {
+	if x != nil {
+		return x.Nearby
+	}
+	return false
+}
+
+// Merge is the end of a separation.
+type Merge struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	FromUnixMs int64                  `protobuf:"varint,1,opt,name=from_unix_ms,json=fromUnixMs,proto3" json:"from_unix_ms,omitempty"`
+	ToUnixMs   int64                  `protobuf:"varint,2,opt,name=to_unix_ms,json=toUnixMs,proto3" json:"to_unix_ms,omitempty"`
+	// The id of the first message that was added.
+	Before        string `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	Count         int64  `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Merge) Reset() {
+	*x = Merge{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Merge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Merge) ProtoMessage() {}
+
+func (x *Merge) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Merge.ProtoReflect.Descriptor instead.
+func (*Merge) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Merge) GetFromUnixMs() int64 {
+	if x != nil {
+		return x.FromUnixMs
+	}
+	return 0
+}
+
+func (x *Merge) GetToUnixMs() int64 {
+	if x != nil {
+		return x.ToUnixMs
+	}
+	return 0
+}
+
+func (x *Merge) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *Merge) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// Link is a connection between two members.
+type Link struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	A             string                 `protobuf:"bytes,1,opt,name=a,proto3" json:"a,omitempty"`
+	B             string                 `protobuf:"bytes,2,opt,name=b,proto3" json:"b,omitempty"`
+	RttNs         int64                  `protobuf:"varint,3,opt,name=rtt_ns,json=rttNs,proto3" json:"rtt_ns,omitempty"`
+	Relayed       bool                   `protobuf:"varint,4,opt,name=relayed,proto3" json:"relayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Link) GetA() string {
+	if x != nil {
+		return x.A
+	}
+	return ""
+}
+
+func (x *Link) GetB() string {
+	if x != nil {
+		return x.B
+	}
+	return ""
+}
+
+func (x *Link) GetRttNs() int64 {
+	if x != nil {
+		return x.RttNs
+	}
+	return 0
+}
+
+func (x *Link) GetRelayed() bool {
+	if x != nil {
+		return x.Relayed
+	}
+	return false
+}
+
+// Turn is a change in who leads or in what moves a room's order.
+type Turn struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	TimeUnixMs int64                  `protobuf:"varint,1,opt,name=time_unix_ms,json=timeUnixMs,proto3" json:"time_unix_ms,omitempty"`
+	// leader, epoch.
+	Type          string   `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Term          uint64   `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	Leader        string   `protobuf:"bytes,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	Epoch         uint64   `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Ordering      string   `protobuf:"bytes,6,opt,name=ordering,proto3" json:"ordering,omitempty"`
+	View          []string `protobuf:"bytes,7,rep,name=view,proto3" json:"view,omitempty"`
+	Reason        string   `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Turn) Reset() {
+	*x = Turn{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Turn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Turn) ProtoMessage() {}
+
+func (x *Turn) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Turn.ProtoReflect.Descriptor instead.
+func (*Turn) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Turn) GetTimeUnixMs() int64 {
+	if x != nil {
+		return x.TimeUnixMs
+	}
+	return 0
+}
+
+func (x *Turn) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Turn) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Turn) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *Turn) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Turn) GetOrdering() string {
+	if x != nil {
+		return x.Ordering
+	}
+	return ""
+}
+
+func (x *Turn) GetView() []string {
+	if x != nil {
+		return x.View
+	}
+	return nil
+}
+
+func (x *Turn) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Member struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -539,7 +1008,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[4]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +1020,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[4]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +1033,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{4}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Member) GetName() string {
@@ -623,7 +1092,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[5]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +1104,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[5]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +1117,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{5}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Peer) GetName() string {
@@ -706,7 +1175,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[6]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1187,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[6]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1200,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{6}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Replica) GetNodeId() string {
@@ -786,14 +1255,18 @@ type RoomStatus struct {
 	Parked int64 `protobuf:"varint,17,opt,name=parked,proto3" json:"parked,omitempty"`
 	// The index at which the final list was found to differ from another
 	// replica's; the room is frozen since. 0 = it does not.
-	Diverged      uint64 `protobuf:"varint,18,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	Diverged uint64 `protobuf:"varint,18,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// Who is connected to whom, as far as the node knows.
+	Links []*Link `protobuf:"bytes,19,rep,name=links,proto3" json:"links,omitempty"`
+	// Elections and epochs since the node started, newest last.
+	Turns         []*Turn `protobuf:"bytes,20,rep,name=turns,proto3" json:"turns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomStatus) Reset() {
 	*x = RoomStatus{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[7]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +1278,7 @@ func (x *RoomStatus) String() string {
 func (*RoomStatus) ProtoMessage() {}
 
 func (x *RoomStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[7]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +1291,7 @@ func (x *RoomStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomStatus.ProtoReflect.Descriptor instead.
 func (*RoomStatus) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{7}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RoomStatus) GetName() string {
@@ -947,6 +1420,20 @@ func (x *RoomStatus) GetDiverged() uint64 {
 	return 0
 }
 
+func (x *RoomStatus) GetLinks() []*Link {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *RoomStatus) GetTurns() []*Turn {
+	if x != nil {
+		return x.Turns
+	}
+	return nil
+}
+
 type JoinUserRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -957,7 +1444,7 @@ type JoinUserRequest struct {
 
 func (x *JoinUserRequest) Reset() {
 	*x = JoinUserRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[8]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1456,7 @@ func (x *JoinUserRequest) String() string {
 func (*JoinUserRequest) ProtoMessage() {}
 
 func (x *JoinUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[8]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1469,7 @@ func (x *JoinUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinUserRequest.ProtoReflect.Descriptor instead.
 func (*JoinUserRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{8}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinUserRequest) GetRoom() string {
@@ -1007,7 +1494,7 @@ type JoinUserResponse struct {
 
 func (x *JoinUserResponse) Reset() {
 	*x = JoinUserResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[9]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1506,7 @@ func (x *JoinUserResponse) String() string {
 func (*JoinUserResponse) ProtoMessage() {}
 
 func (x *JoinUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[9]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1519,7 @@ func (x *JoinUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinUserResponse.ProtoReflect.Descriptor instead.
 func (*JoinUserResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{9}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{15}
 }
 
 type SendMessageRequest struct {
@@ -1049,7 +1536,7 @@ type SendMessageRequest struct {
 
 func (x *SendMessageRequest) Reset() {
 	*x = SendMessageRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[10]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1548,7 @@ func (x *SendMessageRequest) String() string {
 func (*SendMessageRequest) ProtoMessage() {}
 
 func (x *SendMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[10]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1561,7 @@ func (x *SendMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendMessageRequest.ProtoReflect.Descriptor instead.
 func (*SendMessageRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{10}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SendMessageRequest) GetRoom() string {
@@ -1124,7 +1611,7 @@ type SendMessageResponse struct {
 
 func (x *SendMessageResponse) Reset() {
 	*x = SendMessageResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[11]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1623,7 @@ func (x *SendMessageResponse) String() string {
 func (*SendMessageResponse) ProtoMessage() {}
 
 func (x *SendMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[11]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1636,7 @@ func (x *SendMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendMessageResponse.ProtoReflect.Descriptor instead.
 func (*SendMessageResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{11}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SendMessageResponse) GetId() string {
@@ -1192,7 +1679,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[12]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1691,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[12]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1704,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{12}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Cursor) GetArrival() uint64 {
@@ -1267,14 +1754,16 @@ type MessagesRequest struct {
 	// Go on where an earlier stream of the same room ended, on whatever node. A
 	// node whose final list is shorter than what was read sends nothing after
 	// `attached` until it has caught up. `from` and `replay` then do nothing.
-	Resume        *Cursor `protobuf:"bytes,5,opt,name=resume,proto3" json:"resume,omitempty"`
+	Resume *Cursor `protobuf:"bytes,5,opt,name=resume,proto3" json:"resume,omitempty"`
+	// After `caught_up`, tell how far each person has read, and then each change.
+	Readers       bool `protobuf:"varint,6,opt,name=readers,proto3" json:"readers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MessagesRequest) Reset() {
 	*x = MessagesRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[13]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1775,7 @@ func (x *MessagesRequest) String() string {
 func (*MessagesRequest) ProtoMessage() {}
 
 func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[13]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1788,7 @@ func (x *MessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesRequest.ProtoReflect.Descriptor instead.
 func (*MessagesRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{13}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MessagesRequest) GetRoom() string {
@@ -1337,6 +1826,13 @@ func (x *MessagesRequest) GetResume() *Cursor {
 	return nil
 }
 
+func (x *MessagesRequest) GetReaders() bool {
+	if x != nil {
+		return x.Readers
+	}
+	return false
+}
+
 type Attached struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	NodeId     string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -1355,7 +1851,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[14]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1863,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[14]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1876,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{14}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Attached) GetNodeId() string {
@@ -1440,7 +1936,7 @@ type CaughtUp struct {
 
 func (x *CaughtUp) Reset() {
 	*x = CaughtUp{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[15]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1948,7 @@ func (x *CaughtUp) String() string {
 func (*CaughtUp) ProtoMessage() {}
 
 func (x *CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[15]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1961,7 @@ func (x *CaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
 func (*CaughtUp) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{15}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{21}
 }
 
 type MessagesResponse struct {
@@ -1475,6 +1971,7 @@ type MessagesResponse struct {
 	//	*MessagesResponse_Attached
 	//	*MessagesResponse_Message
 	//	*MessagesResponse_CaughtUp
+	//	*MessagesResponse_Reader
 	Event         isMessagesResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1482,7 +1979,7 @@ type MessagesResponse struct {
 
 func (x *MessagesResponse) Reset() {
 	*x = MessagesResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[16]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1991,7 @@ func (x *MessagesResponse) String() string {
 func (*MessagesResponse) ProtoMessage() {}
 
 func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[16]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +2004,7 @@ func (x *MessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagesResponse.ProtoReflect.Descriptor instead.
 func (*MessagesResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{16}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MessagesResponse) GetEvent() isMessagesResponse_Event {
@@ -1544,6 +2041,15 @@ func (x *MessagesResponse) GetCaughtUp() *CaughtUp {
 	return nil
 }
 
+func (x *MessagesResponse) GetReader() *Reader {
+	if x != nil {
+		if x, ok := x.Event.(*MessagesResponse_Reader); ok {
+			return x.Reader
+		}
+	}
+	return nil
+}
+
 type isMessagesResponse_Event interface {
 	isMessagesResponse_Event()
 }
@@ -1560,11 +2066,17 @@ type MessagesResponse_CaughtUp struct {
 	CaughtUp *CaughtUp `protobuf:"bytes,3,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
+type MessagesResponse_Reader struct {
+	Reader *Reader `protobuf:"bytes,4,opt,name=reader,proto3,oneof"`
+}
+
 func (*MessagesResponse_Attached) isMessagesResponse_Event() {}
 
 func (*MessagesResponse_Message) isMessagesResponse_Event() {}
 
 func (*MessagesResponse_CaughtUp) isMessagesResponse_Event() {}
+
+func (*MessagesResponse_Reader) isMessagesResponse_Event() {}
 
 type ConfirmReadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1577,7 +2089,7 @@ type ConfirmReadRequest struct {
 
 func (x *ConfirmReadRequest) Reset() {
 	*x = ConfirmReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[17]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2101,7 @@ func (x *ConfirmReadRequest) String() string {
 func (*ConfirmReadRequest) ProtoMessage() {}
 
 func (x *ConfirmReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[17]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2114,7 @@ func (x *ConfirmReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmReadRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{17}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConfirmReadRequest) GetRoom() string {
@@ -1634,7 +2146,7 @@ type ConfirmReadResponse struct {
 
 func (x *ConfirmReadResponse) Reset() {
 	*x = ConfirmReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[18]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +2158,7 @@ func (x *ConfirmReadResponse) String() string {
 func (*ConfirmReadResponse) ProtoMessage() {}
 
 func (x *ConfirmReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[18]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +2171,7 @@ func (x *ConfirmReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmReadResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{18}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{24}
 }
 
 type LeaveUserRequest struct {
@@ -1672,7 +2184,7 @@ type LeaveUserRequest struct {
 
 func (x *LeaveUserRequest) Reset() {
 	*x = LeaveUserRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[19]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +2196,7 @@ func (x *LeaveUserRequest) String() string {
 func (*LeaveUserRequest) ProtoMessage() {}
 
 func (x *LeaveUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[19]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +2209,7 @@ func (x *LeaveUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveUserRequest.ProtoReflect.Descriptor instead.
 func (*LeaveUserRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{19}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LeaveUserRequest) GetRoom() string {
@@ -1722,7 +2234,7 @@ type LeaveUserResponse struct {
 
 func (x *LeaveUserResponse) Reset() {
 	*x = LeaveUserResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[20]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +2246,7 @@ func (x *LeaveUserResponse) String() string {
 func (*LeaveUserResponse) ProtoMessage() {}
 
 func (x *LeaveUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[20]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +2259,7 @@ func (x *LeaveUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveUserResponse.ProtoReflect.Descriptor instead.
 func (*LeaveUserResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{20}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{26}
 }
 
 type HistoryRequest struct {
@@ -1767,7 +2279,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[21]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2291,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[21]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2304,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{21}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HistoryRequest) GetRoom() string {
@@ -1842,7 +2354,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[22]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2366,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[22]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2379,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{22}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HistoryResponse) GetMessages() []*Message {
@@ -1885,16 +2397,18 @@ func (x *HistoryResponse) GetNextPageToken() []byte {
 }
 
 type ConfirmationsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	// Empty: the newest final messages of the person.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Username      string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfirmationsRequest) Reset() {
 	*x = ConfirmationsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[23]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2420,7 @@ func (x *ConfirmationsRequest) String() string {
 func (*ConfirmationsRequest) ProtoMessage() {}
 
 func (x *ConfirmationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[23]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2433,7 @@ func (x *ConfirmationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmationsRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmationsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{23}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConfirmationsRequest) GetRoom() string {
@@ -1936,15 +2450,76 @@ func (x *ConfirmationsRequest) GetId() string {
 	return ""
 }
 
-type ConfirmationsResponse struct {
+func (x *ConfirmationsRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+type Confirmation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       *Message               `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	Readers       []*Person              `protobuf:"bytes,2,rep,name=readers,proto3" json:"readers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirmation) Reset() {
+	*x = Confirmation{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirmation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirmation) ProtoMessage() {}
+
+func (x *Confirmation) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirmation.ProtoReflect.Descriptor instead.
+func (*Confirmation) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Confirmation) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Confirmation) GetReaders() []*Person {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+type ConfirmationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Confirmations []*Confirmation `protobuf:"bytes,1,rep,name=confirmations,proto3" json:"confirmations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfirmationsResponse) Reset() {
 	*x = ConfirmationsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[24]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2531,7 @@ func (x *ConfirmationsResponse) String() string {
 func (*ConfirmationsResponse) ProtoMessage() {}
 
 func (x *ConfirmationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[24]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2544,651 @@ func (x *ConfirmationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmationsResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmationsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{24}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ConfirmationsResponse) GetConfirmations() []*Confirmation {
+	if x != nil {
+		return x.Confirmations
+	}
+	return nil
+}
+
+type Parent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Of the node that wrote it.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Its beginning; empty when it is no message.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parent) Reset() {
+	*x = Parent{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parent) ProtoMessage() {}
+
+func (x *Parent) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parent.ProtoReflect.Descriptor instead.
+func (*Parent) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Parent) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Parent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Parent) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type InfoRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InfoRequest) Reset() {
+	*x = InfoRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InfoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InfoRequest) ProtoMessage() {}
+
+func (x *InfoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
+func (*InfoRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *InfoRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *InfoRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type InfoResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Message *Message               `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	Author  *Member                `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	Parents []*Parent              `protobuf:"bytes,3,rep,name=parents,proto3" json:"parents,omitempty"`
+	// When the node stored it; 0 = not noted.
+	ArrivedUnixMs int64 `protobuf:"varint,4,opt,name=arrived_unix_ms,json=arrivedUnixMs,proto3" json:"arrived_unix_ms,omitempty"`
+	// Members known to hold it, and the others.
+	Holders  []string  `protobuf:"bytes,5,rep,name=holders,proto3" json:"holders,omitempty"`
+	Missing  []string  `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"`
+	Readers  []*Person `protobuf:"bytes,7,rep,name=readers,proto3" json:"readers,omitempty"`
+	Verified bool      `protobuf:"varint,8,opt,name=verified,proto3" json:"verified,omitempty"`
+	Seq      uint64    `protobuf:"varint,9,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Of the leader that sequenced it, else 0.
+	Term          uint64 `protobuf:"varint,10,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InfoResponse) Reset() {
+	*x = InfoResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InfoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InfoResponse) ProtoMessage() {}
+
+func (x *InfoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
+func (*InfoResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *InfoResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetAuthor() *Member {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetParents() []*Parent {
+	if x != nil {
+		return x.Parents
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetArrivedUnixMs() int64 {
+	if x != nil {
+		return x.ArrivedUnixMs
+	}
+	return 0
+}
+
+func (x *InfoResponse) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetReaders() []*Person {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetVerified() bool {
+	if x != nil {
+		return x.Verified
+	}
+	return false
+}
+
+func (x *InfoResponse) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *InfoResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+type RenameRoomRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameRoomRequest) Reset() {
+	*x = RenameRoomRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameRoomRequest) ProtoMessage() {}
+
+func (x *RenameRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameRoomRequest.ProtoReflect.Descriptor instead.
+func (*RenameRoomRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RenameRoomRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *RenameRoomRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RenameRoomResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameRoomResponse) Reset() {
+	*x = RenameRoomResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameRoomResponse) ProtoMessage() {}
+
+func (x *RenameRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameRoomResponse.ProtoReflect.Descriptor instead.
+func (*RenameRoomResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{36}
+}
+
+type SetRoomSettingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	Settings      *RoomSettings          `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoomSettingsRequest) Reset() {
+	*x = SetRoomSettingsRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoomSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoomSettingsRequest) ProtoMessage() {}
+
+func (x *SetRoomSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoomSettingsRequest.ProtoReflect.Descriptor instead.
+func (*SetRoomSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SetRoomSettingsRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *SetRoomSettingsRequest) GetSettings() *RoomSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type SetRoomSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoomSettingsResponse) Reset() {
+	*x = SetRoomSettingsResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoomSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoomSettingsResponse) ProtoMessage() {}
+
+func (x *SetRoomSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoomSettingsResponse.ProtoReflect.Descriptor instead.
+func (*SetRoomSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{38}
+}
+
+type TypingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingRequest) Reset() {
+	*x = TypingRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingRequest) ProtoMessage() {}
+
+func (x *TypingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
+func (*TypingRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *TypingRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+type TypingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingResponse) Reset() {
+	*x = TypingResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingResponse) ProtoMessage() {}
+
+func (x *TypingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingResponse.ProtoReflect.Descriptor instead.
+func (*TypingResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
+}
+
+type NearbyRoom struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	RoomId        string                 `protobuf:"bytes,2,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Invite        string                 `protobuf:"bytes,4,opt,name=invite,proto3" json:"invite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NearbyRoom) Reset() {
+	*x = NearbyRoom{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NearbyRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NearbyRoom) ProtoMessage() {}
+
+func (x *NearbyRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NearbyRoom.ProtoReflect.Descriptor instead.
+func (*NearbyRoom) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *NearbyRoom) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+func (x *NearbyRoom) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *NearbyRoom) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NearbyRoom) GetInvite() string {
+	if x != nil {
+		return x.Invite
+	}
+	return ""
+}
+
+type NearbyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NearbyRequest) Reset() {
+	*x = NearbyRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NearbyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NearbyRequest) ProtoMessage() {}
+
+func (x *NearbyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NearbyRequest.ProtoReflect.Descriptor instead.
+func (*NearbyRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+}
+
+type NearbyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rooms         []*NearbyRoom          `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NearbyResponse) Reset() {
+	*x = NearbyResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NearbyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NearbyResponse) ProtoMessage() {}
+
+func (x *NearbyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NearbyResponse.ProtoReflect.Descriptor instead.
+func (*NearbyResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *NearbyResponse) GetRooms() []*NearbyRoom {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
 }
 
 type SearchRequest struct {
@@ -1984,7 +3203,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[25]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +3215,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[25]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +3228,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{25}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SearchRequest) GetText() string {
@@ -2042,7 +3261,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[26]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +3273,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[26]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +3286,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{26}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SearchResponse) GetMessages() []*Message {
@@ -2086,7 +3305,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[27]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +3317,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[27]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +3330,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{27}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MembersRequest) GetRoom() string {
@@ -2130,7 +3349,7 @@ type MembersResponse struct {
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[28]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +3361,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[28]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +3374,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{28}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -2173,7 +3392,7 @@ type RoomsRequest struct {
 
 func (x *RoomsRequest) Reset() {
 	*x = RoomsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[29]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +3404,7 @@ func (x *RoomsRequest) String() string {
 func (*RoomsRequest) ProtoMessage() {}
 
 func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[29]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +3417,7 @@ func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsRequest.ProtoReflect.Descriptor instead.
 func (*RoomsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{29}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
 }
 
 type RoomsResponse struct {
@@ -2210,7 +3429,7 @@ type RoomsResponse struct {
 
 func (x *RoomsResponse) Reset() {
 	*x = RoomsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[30]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +3441,7 @@ func (x *RoomsResponse) String() string {
 func (*RoomsResponse) ProtoMessage() {}
 
 func (x *RoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[30]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +3454,7 @@ func (x *RoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsResponse.ProtoReflect.Descriptor instead.
 func (*RoomsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{30}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RoomsResponse) GetRooms() []*RoomInfo {
@@ -2254,7 +3473,7 @@ type RoomRequest struct {
 
 func (x *RoomRequest) Reset() {
 	*x = RoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[31]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +3485,7 @@ func (x *RoomRequest) String() string {
 func (*RoomRequest) ProtoMessage() {}
 
 func (x *RoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[31]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +3498,7 @@ func (x *RoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomRequest.ProtoReflect.Descriptor instead.
 func (*RoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{31}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RoomRequest) GetRoom() string {
@@ -2298,7 +3517,7 @@ type RoomResponse struct {
 
 func (x *RoomResponse) Reset() {
 	*x = RoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +3529,7 @@ func (x *RoomResponse) String() string {
 func (*RoomResponse) ProtoMessage() {}
 
 func (x *RoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +3542,7 @@ func (x *RoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomResponse.ProtoReflect.Descriptor instead.
 func (*RoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{32}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoomResponse) GetRoom() *RoomInfo {
@@ -2344,7 +3563,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +3575,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +3588,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{33}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CreateRoomRequest) GetName() string {
@@ -2395,7 +3614,7 @@ type CreateRoomResponse struct {
 
 func (x *CreateRoomResponse) Reset() {
 	*x = CreateRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +3626,7 @@ func (x *CreateRoomResponse) String() string {
 func (*CreateRoomResponse) ProtoMessage() {}
 
 func (x *CreateRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +3639,7 @@ func (x *CreateRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomResponse.ProtoReflect.Descriptor instead.
 func (*CreateRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{34}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CreateRoomResponse) GetRoom() *RoomInfo {
@@ -2439,7 +3658,7 @@ type JoinRoomRequest struct {
 
 func (x *JoinRoomRequest) Reset() {
 	*x = JoinRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +3670,7 @@ func (x *JoinRoomRequest) String() string {
 func (*JoinRoomRequest) ProtoMessage() {}
 
 func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +3683,7 @@ func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{35}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *JoinRoomRequest) GetInvite() string {
@@ -2483,7 +3702,7 @@ type JoinRoomResponse struct {
 
 func (x *JoinRoomResponse) Reset() {
 	*x = JoinRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +3714,7 @@ func (x *JoinRoomResponse) String() string {
 func (*JoinRoomResponse) ProtoMessage() {}
 
 func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +3727,7 @@ func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{36}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *JoinRoomResponse) GetRoom() *RoomInfo {
@@ -2527,7 +3746,7 @@ type LeaveRoomRequest struct {
 
 func (x *LeaveRoomRequest) Reset() {
 	*x = LeaveRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +3758,7 @@ func (x *LeaveRoomRequest) String() string {
 func (*LeaveRoomRequest) ProtoMessage() {}
 
 func (x *LeaveRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +3771,7 @@ func (x *LeaveRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoomRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{37}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *LeaveRoomRequest) GetRoom() string {
@@ -2570,7 +3789,7 @@ type LeaveRoomResponse struct {
 
 func (x *LeaveRoomResponse) Reset() {
 	*x = LeaveRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2582,7 +3801,7 @@ func (x *LeaveRoomResponse) String() string {
 func (*LeaveRoomResponse) ProtoMessage() {}
 
 func (x *LeaveRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2595,7 +3814,7 @@ func (x *LeaveRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoomResponse.ProtoReflect.Descriptor instead.
 func (*LeaveRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{38}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
 }
 
 type RemoveMemberRequest struct {
@@ -2608,7 +3827,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +3839,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +3852,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RemoveMemberRequest) GetRoom() string {
@@ -2658,7 +3877,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +3889,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +3902,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
 }
 
 type SwitchRoomRequest struct {
@@ -2696,7 +3915,7 @@ type SwitchRoomRequest struct {
 
 func (x *SwitchRoomRequest) Reset() {
 	*x = SwitchRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2708,7 +3927,7 @@ func (x *SwitchRoomRequest) String() string {
 func (*SwitchRoomRequest) ProtoMessage() {}
 
 func (x *SwitchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2721,7 +3940,7 @@ func (x *SwitchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRoomRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *SwitchRoomRequest) GetRoom() string {
@@ -2746,7 +3965,7 @@ type SwitchRoomResponse struct {
 
 func (x *SwitchRoomResponse) Reset() {
 	*x = SwitchRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3977,7 @@ func (x *SwitchRoomResponse) String() string {
 func (*SwitchRoomResponse) ProtoMessage() {}
 
 func (x *SwitchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3990,7 @@ func (x *SwitchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRoomResponse.ProtoReflect.Descriptor instead.
 func (*SwitchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{61}
 }
 
 type InviteRequest struct {
@@ -2787,7 +4006,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +4018,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +4031,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *InviteRequest) GetRoom() string {
@@ -2845,7 +4064,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +4076,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +4089,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *InviteResponse) GetInvite() string {
@@ -2888,7 +4107,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2900,7 +4119,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2913,7 +4132,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{64}
 }
 
 type StatusResponse struct {
@@ -2935,7 +4154,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +4166,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +4179,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -3034,7 +4253,7 @@ type ViewRequest struct {
 
 func (x *ViewRequest) Reset() {
 	*x = ViewRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3046,7 +4265,7 @@ func (x *ViewRequest) String() string {
 func (*ViewRequest) ProtoMessage() {}
 
 func (x *ViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3059,7 +4278,7 @@ func (x *ViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewRequest.ProtoReflect.Descriptor instead.
 func (*ViewRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{66}
 }
 
 type ViewResponse struct {
@@ -3080,7 +4299,7 @@ type ViewResponse struct {
 
 func (x *ViewResponse) Reset() {
 	*x = ViewResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3092,7 +4311,7 @@ func (x *ViewResponse) String() string {
 func (*ViewResponse) ProtoMessage() {}
 
 func (x *ViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3105,7 +4324,7 @@ func (x *ViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewResponse.ProtoReflect.Descriptor instead.
 func (*ViewResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ViewResponse) GetNodeId() string {
@@ -3165,7 +4384,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3177,7 +4396,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3190,7 +4409,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{68}
 }
 
 type ChangesResponse struct {
@@ -3201,7 +4420,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +4432,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,25 +4445,27 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{69}
 }
 
 type PageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
-	// At most one of before, after and around; none means the newest.
+	// At most one of before, after, around and at_unix_ms; none means the newest.
 	Before []byte `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
 	After  []byte `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	// The id of a message.
-	Around        string `protobuf:"bytes,4,opt,name=around,proto3" json:"around,omitempty"`
-	Limit         int64  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Around string `protobuf:"bytes,4,opt,name=around,proto3" json:"around,omitempty"`
+	Limit  int64  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The page begins with the first message written then or later.
+	AtUnixMs      int64 `protobuf:"varint,6,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PageRequest) Reset() {
 	*x = PageRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +4477,7 @@ func (x *PageRequest) String() string {
 func (*PageRequest) ProtoMessage() {}
 
 func (x *PageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +4490,7 @@ func (x *PageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
 func (*PageRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PageRequest) GetRoom() string {
@@ -3307,6 +4528,13 @@ func (x *PageRequest) GetLimit() int64 {
 	return 0
 }
 
+func (x *PageRequest) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
 type PageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -3319,7 +4547,7 @@ type PageResponse struct {
 
 func (x *PageResponse) Reset() {
 	*x = PageResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +4559,7 @@ func (x *PageResponse) String() string {
 func (*PageResponse) ProtoMessage() {}
 
 func (x *PageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +4572,7 @@ func (x *PageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageResponse.ProtoReflect.Descriptor instead.
 func (*PageResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PageResponse) GetMessages() []*Message {
@@ -3386,7 +4614,7 @@ type SinceRequest struct {
 
 func (x *SinceRequest) Reset() {
 	*x = SinceRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +4626,7 @@ func (x *SinceRequest) String() string {
 func (*SinceRequest) ProtoMessage() {}
 
 func (x *SinceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +4639,7 @@ func (x *SinceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceRequest.ProtoReflect.Descriptor instead.
 func (*SinceRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *SinceRequest) GetRoom() string {
@@ -3444,7 +4672,7 @@ type SinceResponse struct {
 
 func (x *SinceResponse) Reset() {
 	*x = SinceResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +4684,7 @@ func (x *SinceResponse) String() string {
 func (*SinceResponse) ProtoMessage() {}
 
 func (x *SinceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +4697,7 @@ func (x *SinceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceResponse.ProtoReflect.Descriptor instead.
 func (*SinceResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *SinceResponse) GetMessages() []*Message {
@@ -3491,7 +4719,7 @@ type FinalsRequest struct {
 
 func (x *FinalsRequest) Reset() {
 	*x = FinalsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +4731,7 @@ func (x *FinalsRequest) String() string {
 func (*FinalsRequest) ProtoMessage() {}
 
 func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +4744,7 @@ func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
 func (*FinalsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *FinalsRequest) GetRoom() string {
@@ -3549,7 +4777,7 @@ type FinalsResponse struct {
 
 func (x *FinalsResponse) Reset() {
 	*x = FinalsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +4789,7 @@ func (x *FinalsResponse) String() string {
 func (*FinalsResponse) ProtoMessage() {}
 
 func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +4802,7 @@ func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsResponse.ProtoReflect.Descriptor instead.
 func (*FinalsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *FinalsResponse) GetMessages() []*Message {
@@ -3593,7 +4821,7 @@ type SetUsernameRequest struct {
 
 func (x *SetUsernameRequest) Reset() {
 	*x = SetUsernameRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +4833,7 @@ func (x *SetUsernameRequest) String() string {
 func (*SetUsernameRequest) ProtoMessage() {}
 
 func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +4846,7 @@ func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameRequest.ProtoReflect.Descriptor instead.
 func (*SetUsernameRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *SetUsernameRequest) GetUsername() string {
@@ -3636,7 +4864,7 @@ type SetUsernameResponse struct {
 
 func (x *SetUsernameResponse) Reset() {
 	*x = SetUsernameResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +4876,7 @@ func (x *SetUsernameResponse) String() string {
 func (*SetUsernameResponse) ProtoMessage() {}
 
 func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +4889,7 @@ func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameResponse.ProtoReflect.Descriptor instead.
 func (*SetUsernameResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{77}
 }
 
 type MarkReadRequest struct {
@@ -3674,7 +4902,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3686,7 +4914,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3699,7 +4927,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *MarkReadRequest) GetRoom() string {
@@ -3724,7 +4952,7 @@ type MarkReadResponse struct {
 
 func (x *MarkReadResponse) Reset() {
 	*x = MarkReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3736,7 +4964,7 @@ func (x *MarkReadResponse) String() string {
 func (*MarkReadResponse) ProtoMessage() {}
 
 func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3749,7 +4977,7 @@ func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadResponse.ProtoReflect.Descriptor instead.
 func (*MarkReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{79}
 }
 
 type EventsRequest struct {
@@ -3760,7 +4988,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3772,7 +5000,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +5013,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{61}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{80}
 }
 
 type EventsResponse struct {
@@ -3808,7 +5036,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +5048,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +5061,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{62}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *EventsResponse) GetType() string {
@@ -3921,7 +5149,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint\"\xb0\x04\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\"\xcc\x04\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04room\x18\x02 \x01(\tR\x04room\x12\x17\n" +
@@ -3950,10 +5178,11 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"unreadable\x18\x14 \x01(\bR\n" +
 	"unreadable\x12\x1a\n" +
 	"\bposition\x18\x15 \x01(\fR\bposition\x12\x18\n" +
-	"\aarrival\x18\x16 \x01(\x04R\aarrival\"2\n" +
+	"\aarrival\x18\x16 \x01(\x04R\aarrival\x12\x1a\n" +
+	"\breceived\x18\x17 \x01(\x03R\breceived\"2\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04have\x18\x01 \x01(\x04R\x04have\x12\x12\n" +
-	"\x04want\x18\x02 \x01(\x04R\x04want\"\xf0\x02\n" +
+	"\x04want\x18\x02 \x01(\x04R\x04want\"\xef\x04\n" +
 	"\bRoomInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -3969,7 +5198,45 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05total\x18\v \x01(\x04R\x05total\x12\x1f\n" +
 	"\vfinal_index\x18\f \x01(\x04R\n" +
 	"finalIndex\x12\x18\n" +
-	"\awaiting\x18\r \x01(\tR\awaiting\"\x9b\x01\n" +
+	"\awaiting\x18\r \x01(\tR\awaiting\x12\x1b\n" +
+	"\twaits_for\x18\x0e \x03(\tR\bwaitsFor\x12!\n" +
+	"\ffirst_unread\x18\x0f \x01(\tR\vfirstUnread\x12-\n" +
+	"\areaders\x18\x10 \x03(\v2\x13.tertulia.v1.ReaderR\areaders\x12+\n" +
+	"\x06typing\x18\x11 \x03(\v2\x13.tertulia.v1.PersonR\x06typing\x125\n" +
+	"\bsettings\x18\x12 \x01(\v2\x19.tertulia.v1.RoomSettingsR\bsettings\x12*\n" +
+	"\x06merges\x18\x13 \x03(\v2\x12.tertulia.v1.MergeR\x06merges\",\n" +
+	"\x06Person\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"J\n" +
+	"\x06Reader\x12+\n" +
+	"\x06person\x18\x01 \x01(\v2\x13.tertulia.v1.PersonR\x06person\x12\x13\n" +
+	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\"[\n" +
+	"\fRoomSettings\x12\x16\n" +
+	"\x06notify\x18\x01 \x01(\tR\x06notify\x12\x1b\n" +
+	"\thide_read\x18\x02 \x01(\bR\bhideRead\x12\x16\n" +
+	"\x06nearby\x18\x03 \x01(\bR\x06nearby\"u\n" +
+	"\x05Merge\x12 \n" +
+	"\ffrom_unix_ms\x18\x01 \x01(\x03R\n" +
+	"fromUnixMs\x12\x1c\n" +
+	"\n" +
+	"to_unix_ms\x18\x02 \x01(\x03R\btoUnixMs\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\tR\x06before\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x03R\x05count\"S\n" +
+	"\x04Link\x12\f\n" +
+	"\x01a\x18\x01 \x01(\tR\x01a\x12\f\n" +
+	"\x01b\x18\x02 \x01(\tR\x01b\x12\x15\n" +
+	"\x06rtt_ns\x18\x03 \x01(\x03R\x05rttNs\x12\x18\n" +
+	"\arelayed\x18\x04 \x01(\bR\arelayed\"\xc6\x01\n" +
+	"\x04Turn\x12 \n" +
+	"\ftime_unix_ms\x18\x01 \x01(\x03R\n" +
+	"timeUnixMs\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06leader\x18\x04 \x01(\tR\x06leader\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bordering\x18\x06 \x01(\tR\bordering\x12\x12\n" +
+	"\x04view\x18\a \x03(\tR\x04view\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\x9b\x01\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
 	"\apeer_id\x18\x02 \x01(\tR\x06peerId\x12 \n" +
@@ -3990,7 +5257,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"finalIndex\x12\x1d\n" +
 	"\n" +
 	"order_hash\x18\x03 \x01(\tR\torderHash\x12\x1a\n" +
-	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\xca\x04\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\x9c\x05\n" +
 	"\n" +
 	"RoomStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -4014,7 +5281,9 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\breplicas\x18\x0f \x03(\v2\x14.tertulia.v1.ReplicaR\breplicas\x12\x1b\n" +
 	"\ttail_hash\x18\x10 \x01(\tR\btailHash\x12\x16\n" +
 	"\x06parked\x18\x11 \x01(\x03R\x06parked\x12\x1a\n" +
-	"\bdiverged\x18\x12 \x01(\x04R\bdiverged\x1a9\n" +
+	"\bdiverged\x18\x12 \x01(\x04R\bdiverged\x12'\n" +
+	"\x05links\x18\x13 \x03(\v2\x11.tertulia.v1.LinkR\x05links\x12'\n" +
+	"\x05turns\x18\x14 \x03(\v2\x11.tertulia.v1.TurnR\x05turns\x1a9\n" +
 	"\vClocksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"A\n" +
@@ -4037,13 +5306,14 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\bposition\x18\x02 \x01(\fR\bposition\x12\x16\n" +
 	"\x06walked\x18\x03 \x01(\bR\x06walked\x12\x17\n" +
 	"\apeer_id\x18\x04 \x01(\tR\x06peerId\x12\x14\n" +
-	"\x05index\x18\x05 \x01(\x04R\x05index\"\xa8\x01\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\"\xc2\x01\n" +
 	"\x0fMessagesRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x17\n" +
 	"\x04from\x18\x03 \x01(\x04H\x00R\x04from\x88\x01\x01\x12\x16\n" +
 	"\x06replay\x18\x04 \x01(\bR\x06replay\x12+\n" +
-	"\x06resume\x18\x05 \x01(\v2\x13.tertulia.v1.CursorR\x06resumeB\a\n" +
+	"\x06resume\x18\x05 \x01(\v2\x13.tertulia.v1.CursorR\x06resume\x12\x18\n" +
+	"\areaders\x18\x06 \x01(\bR\areadersB\a\n" +
 	"\x05_from\"\xba\x01\n" +
 	"\bAttached\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x17\n" +
@@ -4055,11 +5325,12 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\aarrival\x18\x06 \x01(\x04R\aarrival\x12\x14\n" +
 	"\x05index\x18\a \x01(\x04R\x05index\"\n" +
 	"\n" +
-	"\bCaughtUp\"\xb8\x01\n" +
+	"\bCaughtUp\"\xe7\x01\n" +
 	"\x10MessagesResponse\x123\n" +
 	"\battached\x18\x01 \x01(\v2\x15.tertulia.v1.AttachedH\x00R\battached\x120\n" +
 	"\amessage\x18\x02 \x01(\v2\x14.tertulia.v1.MessageH\x00R\amessage\x124\n" +
-	"\tcaught_up\x18\x03 \x01(\v2\x15.tertulia.v1.CaughtUpH\x00R\bcaughtUpB\a\n" +
+	"\tcaught_up\x18\x03 \x01(\v2\x15.tertulia.v1.CaughtUpH\x00R\bcaughtUp\x12-\n" +
+	"\x06reader\x18\x04 \x01(\v2\x13.tertulia.v1.ReaderH\x00R\x06readerB\a\n" +
 	"\x05event\"T\n" +
 	"\x12ConfirmReadRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x1a\n" +
@@ -4079,11 +5350,55 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\fR\tpageToken\"k\n" +
 	"\x0fHistoryResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.tertulia.v1.MessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\":\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\fR\rnextPageToken\"V\n" +
 	"\x14ConfirmationsRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\x17\n" +
-	"\x15ConfirmationsResponse\"M\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
+	"\busername\x18\x03 \x01(\tR\busername\"m\n" +
+	"\fConfirmation\x12.\n" +
+	"\amessage\x18\x01 \x01(\v2\x14.tertulia.v1.MessageR\amessage\x12-\n" +
+	"\areaders\x18\x02 \x03(\v2\x13.tertulia.v1.PersonR\areaders\"X\n" +
+	"\x15ConfirmationsResponse\x12?\n" +
+	"\rconfirmations\x18\x01 \x03(\v2\x19.tertulia.v1.ConfirmationR\rconfirmations\"@\n" +
+	"\x06Parent\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"1\n" +
+	"\vInfoRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xe7\x02\n" +
+	"\fInfoResponse\x12.\n" +
+	"\amessage\x18\x01 \x01(\v2\x14.tertulia.v1.MessageR\amessage\x12+\n" +
+	"\x06author\x18\x02 \x01(\v2\x13.tertulia.v1.MemberR\x06author\x12-\n" +
+	"\aparents\x18\x03 \x03(\v2\x13.tertulia.v1.ParentR\aparents\x12&\n" +
+	"\x0farrived_unix_ms\x18\x04 \x01(\x03R\rarrivedUnixMs\x12\x18\n" +
+	"\aholders\x18\x05 \x03(\tR\aholders\x12\x18\n" +
+	"\amissing\x18\x06 \x03(\tR\amissing\x12-\n" +
+	"\areaders\x18\a \x03(\v2\x13.tertulia.v1.PersonR\areaders\x12\x1a\n" +
+	"\bverified\x18\b \x01(\bR\bverified\x12\x10\n" +
+	"\x03seq\x18\t \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04term\x18\n" +
+	" \x01(\x04R\x04term\";\n" +
+	"\x11RenameRoomRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x14\n" +
+	"\x12RenameRoomResponse\"c\n" +
+	"\x16SetRoomSettingsRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x125\n" +
+	"\bsettings\x18\x02 \x01(\v2\x19.tertulia.v1.RoomSettingsR\bsettings\"\x19\n" +
+	"\x17SetRoomSettingsResponse\"#\n" +
+	"\rTypingRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"\x10\n" +
+	"\x0eTypingResponse\"e\n" +
+	"\n" +
+	"NearbyRoom\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\x12\x17\n" +
+	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x16\n" +
+	"\x06invite\x18\x04 \x01(\tR\x06invite\"\x0f\n" +
+	"\rNearbyRequest\"?\n" +
+	"\x0eNearbyResponse\x12-\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x17.tertulia.v1.NearbyRoomR\x05rooms\"M\n" +
 	"\rSearchRequest\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x12\n" +
 	"\x04room\x18\x02 \x01(\tR\x04room\x12\x14\n" +
@@ -4152,13 +5467,15 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\anetwork\x18\x06 \x01(\tR\anetwork\x12\x18\n" +
 	"\ahealthy\x18\a \x01(\bR\ahealthy\"\x10\n" +
 	"\x0eChangesRequest\"\x11\n" +
-	"\x0fChangesResponse\"}\n" +
+	"\x0fChangesResponse\"\x9b\x01\n" +
 	"\vPageRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\tR\x04room\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\fR\x06before\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\fR\x05after\x12\x16\n" +
 	"\x06around\x18\x04 \x01(\tR\x06around\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x03R\x05limit\"\x82\x01\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x06 \x01(\x03R\batUnixMs\"\x82\x01\n" +
 	"\fPageResponse\x120\n" +
 	"\bmessages\x18\x01 \x03(\v2\x14.tertulia.v1.MessageR\bmessages\x12\x14\n" +
 	"\x05older\x18\x02 \x01(\bR\x05older\x12\x14\n" +
@@ -4196,7 +5513,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bordering\x18\n" +
 	" \x01(\tR\bordering\x12\x12\n" +
-	"\x04view\x18\v \x03(\tR\x04view2\xe8\x0e\n" +
+	"\x04view\x18\v \x03(\tR\x04view2\xd8\x11\n" +
 	"\vChatService\x12G\n" +
 	"\bJoinUser\x12\x1c.tertulia.v1.JoinUserRequest\x1a\x1d.tertulia.v1.JoinUserResponse\x12P\n" +
 	"\vSendMessage\x12\x1f.tertulia.v1.SendMessageRequest\x1a .tertulia.v1.SendMessageResponse\x12I\n" +
@@ -4224,7 +5541,13 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05Since\x12\x19.tertulia.v1.SinceRequest\x1a\x1a.tertulia.v1.SinceResponse\x12A\n" +
 	"\x06Finals\x12\x1a.tertulia.v1.FinalsRequest\x1a\x1b.tertulia.v1.FinalsResponse\x12P\n" +
 	"\vSetUsername\x12\x1f.tertulia.v1.SetUsernameRequest\x1a .tertulia.v1.SetUsernameResponse\x12G\n" +
-	"\bMarkRead\x12\x1c.tertulia.v1.MarkReadRequest\x1a\x1d.tertulia.v1.MarkReadResponse\x12C\n" +
+	"\bMarkRead\x12\x1c.tertulia.v1.MarkReadRequest\x1a\x1d.tertulia.v1.MarkReadResponse\x12;\n" +
+	"\x04Info\x12\x18.tertulia.v1.InfoRequest\x1a\x19.tertulia.v1.InfoResponse\x12M\n" +
+	"\n" +
+	"RenameRoom\x12\x1e.tertulia.v1.RenameRoomRequest\x1a\x1f.tertulia.v1.RenameRoomResponse\x12\\\n" +
+	"\x0fSetRoomSettings\x12#.tertulia.v1.SetRoomSettingsRequest\x1a$.tertulia.v1.SetRoomSettingsResponse\x12A\n" +
+	"\x06Typing\x12\x1a.tertulia.v1.TypingRequest\x1a\x1b.tertulia.v1.TypingResponse\x12A\n" +
+	"\x06Nearby\x12\x1a.tertulia.v1.NearbyRequest\x1a\x1b.tertulia.v1.NearbyResponse\x12C\n" +
 	"\x06Events\x12\x1a.tertulia.v1.EventsRequest\x1a\x1b.tertulia.v1.EventsResponse0\x01B%Z#tertulia/api/tertulia/v1;tertuliav1b\x06proto3"
 
 var (
@@ -4239,155 +5562,201 @@ func file_tertulia_v1_tertulia_proto_rawDescGZIP() []byte {
 	return file_tertulia_v1_tertulia_proto_rawDescData
 }
 
-var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
 var file_tertulia_v1_tertulia_proto_goTypes = []any{
-	(*Error)(nil),                 // 0: tertulia.v1.Error
-	(*Message)(nil),               // 1: tertulia.v1.Message
-	(*Progress)(nil),              // 2: tertulia.v1.Progress
-	(*RoomInfo)(nil),              // 3: tertulia.v1.RoomInfo
-	(*Member)(nil),                // 4: tertulia.v1.Member
-	(*Peer)(nil),                  // 5: tertulia.v1.Peer
-	(*Replica)(nil),               // 6: tertulia.v1.Replica
-	(*RoomStatus)(nil),            // 7: tertulia.v1.RoomStatus
-	(*JoinUserRequest)(nil),       // 8: tertulia.v1.JoinUserRequest
-	(*JoinUserResponse)(nil),      // 9: tertulia.v1.JoinUserResponse
-	(*SendMessageRequest)(nil),    // 10: tertulia.v1.SendMessageRequest
-	(*SendMessageResponse)(nil),   // 11: tertulia.v1.SendMessageResponse
-	(*Cursor)(nil),                // 12: tertulia.v1.Cursor
-	(*MessagesRequest)(nil),       // 13: tertulia.v1.MessagesRequest
-	(*Attached)(nil),              // 14: tertulia.v1.Attached
-	(*CaughtUp)(nil),              // 15: tertulia.v1.CaughtUp
-	(*MessagesResponse)(nil),      // 16: tertulia.v1.MessagesResponse
-	(*ConfirmReadRequest)(nil),    // 17: tertulia.v1.ConfirmReadRequest
-	(*ConfirmReadResponse)(nil),   // 18: tertulia.v1.ConfirmReadResponse
-	(*LeaveUserRequest)(nil),      // 19: tertulia.v1.LeaveUserRequest
-	(*LeaveUserResponse)(nil),     // 20: tertulia.v1.LeaveUserResponse
-	(*HistoryRequest)(nil),        // 21: tertulia.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 22: tertulia.v1.HistoryResponse
-	(*ConfirmationsRequest)(nil),  // 23: tertulia.v1.ConfirmationsRequest
-	(*ConfirmationsResponse)(nil), // 24: tertulia.v1.ConfirmationsResponse
-	(*SearchRequest)(nil),         // 25: tertulia.v1.SearchRequest
-	(*SearchResponse)(nil),        // 26: tertulia.v1.SearchResponse
-	(*MembersRequest)(nil),        // 27: tertulia.v1.MembersRequest
-	(*MembersResponse)(nil),       // 28: tertulia.v1.MembersResponse
-	(*RoomsRequest)(nil),          // 29: tertulia.v1.RoomsRequest
-	(*RoomsResponse)(nil),         // 30: tertulia.v1.RoomsResponse
-	(*RoomRequest)(nil),           // 31: tertulia.v1.RoomRequest
-	(*RoomResponse)(nil),          // 32: tertulia.v1.RoomResponse
-	(*CreateRoomRequest)(nil),     // 33: tertulia.v1.CreateRoomRequest
-	(*CreateRoomResponse)(nil),    // 34: tertulia.v1.CreateRoomResponse
-	(*JoinRoomRequest)(nil),       // 35: tertulia.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),      // 36: tertulia.v1.JoinRoomResponse
-	(*LeaveRoomRequest)(nil),      // 37: tertulia.v1.LeaveRoomRequest
-	(*LeaveRoomResponse)(nil),     // 38: tertulia.v1.LeaveRoomResponse
-	(*RemoveMemberRequest)(nil),   // 39: tertulia.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),  // 40: tertulia.v1.RemoveMemberResponse
-	(*SwitchRoomRequest)(nil),     // 41: tertulia.v1.SwitchRoomRequest
-	(*SwitchRoomResponse)(nil),    // 42: tertulia.v1.SwitchRoomResponse
-	(*InviteRequest)(nil),         // 43: tertulia.v1.InviteRequest
-	(*InviteResponse)(nil),        // 44: tertulia.v1.InviteResponse
-	(*StatusRequest)(nil),         // 45: tertulia.v1.StatusRequest
-	(*StatusResponse)(nil),        // 46: tertulia.v1.StatusResponse
-	(*ViewRequest)(nil),           // 47: tertulia.v1.ViewRequest
-	(*ViewResponse)(nil),          // 48: tertulia.v1.ViewResponse
-	(*ChangesRequest)(nil),        // 49: tertulia.v1.ChangesRequest
-	(*ChangesResponse)(nil),       // 50: tertulia.v1.ChangesResponse
-	(*PageRequest)(nil),           // 51: tertulia.v1.PageRequest
-	(*PageResponse)(nil),          // 52: tertulia.v1.PageResponse
-	(*SinceRequest)(nil),          // 53: tertulia.v1.SinceRequest
-	(*SinceResponse)(nil),         // 54: tertulia.v1.SinceResponse
-	(*FinalsRequest)(nil),         // 55: tertulia.v1.FinalsRequest
-	(*FinalsResponse)(nil),        // 56: tertulia.v1.FinalsResponse
-	(*SetUsernameRequest)(nil),    // 57: tertulia.v1.SetUsernameRequest
-	(*SetUsernameResponse)(nil),   // 58: tertulia.v1.SetUsernameResponse
-	(*MarkReadRequest)(nil),       // 59: tertulia.v1.MarkReadRequest
-	(*MarkReadResponse)(nil),      // 60: tertulia.v1.MarkReadResponse
-	(*EventsRequest)(nil),         // 61: tertulia.v1.EventsRequest
-	(*EventsResponse)(nil),        // 62: tertulia.v1.EventsResponse
-	nil,                           // 63: tertulia.v1.RoomStatus.ClocksEntry
-	nil,                           // 64: tertulia.v1.StatusResponse.RefusedEntry
+	(*Error)(nil),                   // 0: tertulia.v1.Error
+	(*Message)(nil),                 // 1: tertulia.v1.Message
+	(*Progress)(nil),                // 2: tertulia.v1.Progress
+	(*RoomInfo)(nil),                // 3: tertulia.v1.RoomInfo
+	(*Person)(nil),                  // 4: tertulia.v1.Person
+	(*Reader)(nil),                  // 5: tertulia.v1.Reader
+	(*RoomSettings)(nil),            // 6: tertulia.v1.RoomSettings
+	(*Merge)(nil),                   // 7: tertulia.v1.Merge
+	(*Link)(nil),                    // 8: tertulia.v1.Link
+	(*Turn)(nil),                    // 9: tertulia.v1.Turn
+	(*Member)(nil),                  // 10: tertulia.v1.Member
+	(*Peer)(nil),                    // 11: tertulia.v1.Peer
+	(*Replica)(nil),                 // 12: tertulia.v1.Replica
+	(*RoomStatus)(nil),              // 13: tertulia.v1.RoomStatus
+	(*JoinUserRequest)(nil),         // 14: tertulia.v1.JoinUserRequest
+	(*JoinUserResponse)(nil),        // 15: tertulia.v1.JoinUserResponse
+	(*SendMessageRequest)(nil),      // 16: tertulia.v1.SendMessageRequest
+	(*SendMessageResponse)(nil),     // 17: tertulia.v1.SendMessageResponse
+	(*Cursor)(nil),                  // 18: tertulia.v1.Cursor
+	(*MessagesRequest)(nil),         // 19: tertulia.v1.MessagesRequest
+	(*Attached)(nil),                // 20: tertulia.v1.Attached
+	(*CaughtUp)(nil),                // 21: tertulia.v1.CaughtUp
+	(*MessagesResponse)(nil),        // 22: tertulia.v1.MessagesResponse
+	(*ConfirmReadRequest)(nil),      // 23: tertulia.v1.ConfirmReadRequest
+	(*ConfirmReadResponse)(nil),     // 24: tertulia.v1.ConfirmReadResponse
+	(*LeaveUserRequest)(nil),        // 25: tertulia.v1.LeaveUserRequest
+	(*LeaveUserResponse)(nil),       // 26: tertulia.v1.LeaveUserResponse
+	(*HistoryRequest)(nil),          // 27: tertulia.v1.HistoryRequest
+	(*HistoryResponse)(nil),         // 28: tertulia.v1.HistoryResponse
+	(*ConfirmationsRequest)(nil),    // 29: tertulia.v1.ConfirmationsRequest
+	(*Confirmation)(nil),            // 30: tertulia.v1.Confirmation
+	(*ConfirmationsResponse)(nil),   // 31: tertulia.v1.ConfirmationsResponse
+	(*Parent)(nil),                  // 32: tertulia.v1.Parent
+	(*InfoRequest)(nil),             // 33: tertulia.v1.InfoRequest
+	(*InfoResponse)(nil),            // 34: tertulia.v1.InfoResponse
+	(*RenameRoomRequest)(nil),       // 35: tertulia.v1.RenameRoomRequest
+	(*RenameRoomResponse)(nil),      // 36: tertulia.v1.RenameRoomResponse
+	(*SetRoomSettingsRequest)(nil),  // 37: tertulia.v1.SetRoomSettingsRequest
+	(*SetRoomSettingsResponse)(nil), // 38: tertulia.v1.SetRoomSettingsResponse
+	(*TypingRequest)(nil),           // 39: tertulia.v1.TypingRequest
+	(*TypingResponse)(nil),          // 40: tertulia.v1.TypingResponse
+	(*NearbyRoom)(nil),              // 41: tertulia.v1.NearbyRoom
+	(*NearbyRequest)(nil),           // 42: tertulia.v1.NearbyRequest
+	(*NearbyResponse)(nil),          // 43: tertulia.v1.NearbyResponse
+	(*SearchRequest)(nil),           // 44: tertulia.v1.SearchRequest
+	(*SearchResponse)(nil),          // 45: tertulia.v1.SearchResponse
+	(*MembersRequest)(nil),          // 46: tertulia.v1.MembersRequest
+	(*MembersResponse)(nil),         // 47: tertulia.v1.MembersResponse
+	(*RoomsRequest)(nil),            // 48: tertulia.v1.RoomsRequest
+	(*RoomsResponse)(nil),           // 49: tertulia.v1.RoomsResponse
+	(*RoomRequest)(nil),             // 50: tertulia.v1.RoomRequest
+	(*RoomResponse)(nil),            // 51: tertulia.v1.RoomResponse
+	(*CreateRoomRequest)(nil),       // 52: tertulia.v1.CreateRoomRequest
+	(*CreateRoomResponse)(nil),      // 53: tertulia.v1.CreateRoomResponse
+	(*JoinRoomRequest)(nil),         // 54: tertulia.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),        // 55: tertulia.v1.JoinRoomResponse
+	(*LeaveRoomRequest)(nil),        // 56: tertulia.v1.LeaveRoomRequest
+	(*LeaveRoomResponse)(nil),       // 57: tertulia.v1.LeaveRoomResponse
+	(*RemoveMemberRequest)(nil),     // 58: tertulia.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),    // 59: tertulia.v1.RemoveMemberResponse
+	(*SwitchRoomRequest)(nil),       // 60: tertulia.v1.SwitchRoomRequest
+	(*SwitchRoomResponse)(nil),      // 61: tertulia.v1.SwitchRoomResponse
+	(*InviteRequest)(nil),           // 62: tertulia.v1.InviteRequest
+	(*InviteResponse)(nil),          // 63: tertulia.v1.InviteResponse
+	(*StatusRequest)(nil),           // 64: tertulia.v1.StatusRequest
+	(*StatusResponse)(nil),          // 65: tertulia.v1.StatusResponse
+	(*ViewRequest)(nil),             // 66: tertulia.v1.ViewRequest
+	(*ViewResponse)(nil),            // 67: tertulia.v1.ViewResponse
+	(*ChangesRequest)(nil),          // 68: tertulia.v1.ChangesRequest
+	(*ChangesResponse)(nil),         // 69: tertulia.v1.ChangesResponse
+	(*PageRequest)(nil),             // 70: tertulia.v1.PageRequest
+	(*PageResponse)(nil),            // 71: tertulia.v1.PageResponse
+	(*SinceRequest)(nil),            // 72: tertulia.v1.SinceRequest
+	(*SinceResponse)(nil),           // 73: tertulia.v1.SinceResponse
+	(*FinalsRequest)(nil),           // 74: tertulia.v1.FinalsRequest
+	(*FinalsResponse)(nil),          // 75: tertulia.v1.FinalsResponse
+	(*SetUsernameRequest)(nil),      // 76: tertulia.v1.SetUsernameRequest
+	(*SetUsernameResponse)(nil),     // 77: tertulia.v1.SetUsernameResponse
+	(*MarkReadRequest)(nil),         // 78: tertulia.v1.MarkReadRequest
+	(*MarkReadResponse)(nil),        // 79: tertulia.v1.MarkReadResponse
+	(*EventsRequest)(nil),           // 80: tertulia.v1.EventsRequest
+	(*EventsResponse)(nil),          // 81: tertulia.v1.EventsResponse
+	nil,                             // 82: tertulia.v1.RoomStatus.ClocksEntry
+	nil,                             // 83: tertulia.v1.StatusResponse.RefusedEntry
 }
 var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	2,  // 0: tertulia.v1.RoomInfo.progress:type_name -> tertulia.v1.Progress
 	1,  // 1: tertulia.v1.RoomInfo.last:type_name -> tertulia.v1.Message
-	63, // 2: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
-	6,  // 3: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
-	12, // 4: tertulia.v1.MessagesRequest.resume:type_name -> tertulia.v1.Cursor
-	14, // 5: tertulia.v1.MessagesResponse.attached:type_name -> tertulia.v1.Attached
-	1,  // 6: tertulia.v1.MessagesResponse.message:type_name -> tertulia.v1.Message
-	15, // 7: tertulia.v1.MessagesResponse.caught_up:type_name -> tertulia.v1.CaughtUp
-	1,  // 8: tertulia.v1.HistoryResponse.messages:type_name -> tertulia.v1.Message
-	1,  // 9: tertulia.v1.SearchResponse.messages:type_name -> tertulia.v1.Message
-	4,  // 10: tertulia.v1.MembersResponse.members:type_name -> tertulia.v1.Member
-	3,  // 11: tertulia.v1.RoomsResponse.rooms:type_name -> tertulia.v1.RoomInfo
-	3,  // 12: tertulia.v1.RoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	3,  // 13: tertulia.v1.CreateRoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	3,  // 14: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	5,  // 15: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
-	7,  // 16: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
-	64, // 17: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
-	3,  // 18: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
-	5,  // 19: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
-	1,  // 20: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
-	1,  // 21: tertulia.v1.SinceResponse.messages:type_name -> tertulia.v1.Message
-	1,  // 22: tertulia.v1.FinalsResponse.messages:type_name -> tertulia.v1.Message
-	8,  // 23: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
-	10, // 24: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
-	13, // 25: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
-	17, // 26: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
-	19, // 27: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
-	21, // 28: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
-	23, // 29: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
-	25, // 30: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
-	27, // 31: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
-	29, // 32: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
-	31, // 33: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
-	33, // 34: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
-	35, // 35: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
-	37, // 36: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
-	39, // 37: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
-	41, // 38: tertulia.v1.ChatService.SwitchRoom:input_type -> tertulia.v1.SwitchRoomRequest
-	43, // 39: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
-	45, // 40: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
-	47, // 41: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
-	49, // 42: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
-	51, // 43: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
-	53, // 44: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
-	55, // 45: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
-	57, // 46: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
-	59, // 47: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
-	61, // 48: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
-	9,  // 49: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
-	11, // 50: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
-	16, // 51: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
-	18, // 52: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
-	20, // 53: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
-	22, // 54: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
-	24, // 55: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
-	26, // 56: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
-	28, // 57: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
-	30, // 58: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
-	32, // 59: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
-	34, // 60: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
-	36, // 61: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
-	38, // 62: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
-	40, // 63: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
-	42, // 64: tertulia.v1.ChatService.SwitchRoom:output_type -> tertulia.v1.SwitchRoomResponse
-	44, // 65: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
-	46, // 66: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
-	48, // 67: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
-	50, // 68: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
-	52, // 69: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
-	54, // 70: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
-	56, // 71: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
-	58, // 72: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
-	60, // 73: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
-	62, // 74: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
-	49, // [49:75] is the sub-list for method output_type
-	23, // [23:49] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	5,  // 2: tertulia.v1.RoomInfo.readers:type_name -> tertulia.v1.Reader
+	4,  // 3: tertulia.v1.RoomInfo.typing:type_name -> tertulia.v1.Person
+	6,  // 4: tertulia.v1.RoomInfo.settings:type_name -> tertulia.v1.RoomSettings
+	7,  // 5: tertulia.v1.RoomInfo.merges:type_name -> tertulia.v1.Merge
+	4,  // 6: tertulia.v1.Reader.person:type_name -> tertulia.v1.Person
+	82, // 7: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
+	12, // 8: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
+	8,  // 9: tertulia.v1.RoomStatus.links:type_name -> tertulia.v1.Link
+	9,  // 10: tertulia.v1.RoomStatus.turns:type_name -> tertulia.v1.Turn
+	18, // 11: tertulia.v1.MessagesRequest.resume:type_name -> tertulia.v1.Cursor
+	20, // 12: tertulia.v1.MessagesResponse.attached:type_name -> tertulia.v1.Attached
+	1,  // 13: tertulia.v1.MessagesResponse.message:type_name -> tertulia.v1.Message
+	21, // 14: tertulia.v1.MessagesResponse.caught_up:type_name -> tertulia.v1.CaughtUp
+	5,  // 15: tertulia.v1.MessagesResponse.reader:type_name -> tertulia.v1.Reader
+	1,  // 16: tertulia.v1.HistoryResponse.messages:type_name -> tertulia.v1.Message
+	1,  // 17: tertulia.v1.Confirmation.message:type_name -> tertulia.v1.Message
+	4,  // 18: tertulia.v1.Confirmation.readers:type_name -> tertulia.v1.Person
+	30, // 19: tertulia.v1.ConfirmationsResponse.confirmations:type_name -> tertulia.v1.Confirmation
+	1,  // 20: tertulia.v1.InfoResponse.message:type_name -> tertulia.v1.Message
+	10, // 21: tertulia.v1.InfoResponse.author:type_name -> tertulia.v1.Member
+	32, // 22: tertulia.v1.InfoResponse.parents:type_name -> tertulia.v1.Parent
+	4,  // 23: tertulia.v1.InfoResponse.readers:type_name -> tertulia.v1.Person
+	6,  // 24: tertulia.v1.SetRoomSettingsRequest.settings:type_name -> tertulia.v1.RoomSettings
+	41, // 25: tertulia.v1.NearbyResponse.rooms:type_name -> tertulia.v1.NearbyRoom
+	1,  // 26: tertulia.v1.SearchResponse.messages:type_name -> tertulia.v1.Message
+	10, // 27: tertulia.v1.MembersResponse.members:type_name -> tertulia.v1.Member
+	3,  // 28: tertulia.v1.RoomsResponse.rooms:type_name -> tertulia.v1.RoomInfo
+	3,  // 29: tertulia.v1.RoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	3,  // 30: tertulia.v1.CreateRoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	3,  // 31: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	11, // 32: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
+	13, // 33: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
+	83, // 34: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
+	3,  // 35: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
+	11, // 36: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
+	1,  // 37: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
+	1,  // 38: tertulia.v1.SinceResponse.messages:type_name -> tertulia.v1.Message
+	1,  // 39: tertulia.v1.FinalsResponse.messages:type_name -> tertulia.v1.Message
+	14, // 40: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
+	16, // 41: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
+	19, // 42: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
+	23, // 43: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
+	25, // 44: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
+	27, // 45: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
+	29, // 46: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
+	44, // 47: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
+	46, // 48: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
+	48, // 49: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
+	50, // 50: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
+	52, // 51: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
+	54, // 52: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
+	56, // 53: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
+	58, // 54: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
+	60, // 55: tertulia.v1.ChatService.SwitchRoom:input_type -> tertulia.v1.SwitchRoomRequest
+	62, // 56: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
+	64, // 57: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
+	66, // 58: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
+	68, // 59: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
+	70, // 60: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
+	72, // 61: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
+	74, // 62: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
+	76, // 63: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
+	78, // 64: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
+	33, // 65: tertulia.v1.ChatService.Info:input_type -> tertulia.v1.InfoRequest
+	35, // 66: tertulia.v1.ChatService.RenameRoom:input_type -> tertulia.v1.RenameRoomRequest
+	37, // 67: tertulia.v1.ChatService.SetRoomSettings:input_type -> tertulia.v1.SetRoomSettingsRequest
+	39, // 68: tertulia.v1.ChatService.Typing:input_type -> tertulia.v1.TypingRequest
+	42, // 69: tertulia.v1.ChatService.Nearby:input_type -> tertulia.v1.NearbyRequest
+	80, // 70: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
+	15, // 71: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
+	17, // 72: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
+	22, // 73: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
+	24, // 74: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
+	26, // 75: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
+	28, // 76: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
+	31, // 77: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
+	45, // 78: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
+	47, // 79: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
+	49, // 80: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
+	51, // 81: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
+	53, // 82: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
+	55, // 83: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
+	57, // 84: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
+	59, // 85: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
+	61, // 86: tertulia.v1.ChatService.SwitchRoom:output_type -> tertulia.v1.SwitchRoomResponse
+	63, // 87: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
+	65, // 88: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
+	67, // 89: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
+	69, // 90: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
+	71, // 91: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
+	73, // 92: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
+	75, // 93: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
+	77, // 94: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
+	79, // 95: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
+	34, // 96: tertulia.v1.ChatService.Info:output_type -> tertulia.v1.InfoResponse
+	36, // 97: tertulia.v1.ChatService.RenameRoom:output_type -> tertulia.v1.RenameRoomResponse
+	38, // 98: tertulia.v1.ChatService.SetRoomSettings:output_type -> tertulia.v1.SetRoomSettingsResponse
+	40, // 99: tertulia.v1.ChatService.Typing:output_type -> tertulia.v1.TypingResponse
+	43, // 100: tertulia.v1.ChatService.Nearby:output_type -> tertulia.v1.NearbyResponse
+	81, // 101: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
+	71, // [71:102] is the sub-list for method output_type
+	40, // [40:71] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_tertulia_v1_tertulia_proto_init() }
@@ -4395,11 +5764,12 @@ func file_tertulia_v1_tertulia_proto_init() {
 	if File_tertulia_v1_tertulia_proto != nil {
 		return
 	}
-	file_tertulia_v1_tertulia_proto_msgTypes[13].OneofWrappers = []any{}
-	file_tertulia_v1_tertulia_proto_msgTypes[16].OneofWrappers = []any{
+	file_tertulia_v1_tertulia_proto_msgTypes[19].OneofWrappers = []any{}
+	file_tertulia_v1_tertulia_proto_msgTypes[22].OneofWrappers = []any{
 		(*MessagesResponse_Attached)(nil),
 		(*MessagesResponse_Message)(nil),
 		(*MessagesResponse_CaughtUp)(nil),
+		(*MessagesResponse_Reader)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4407,7 +5777,7 @@ func file_tertulia_v1_tertulia_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tertulia_v1_tertulia_proto_rawDesc), len(file_tertulia_v1_tertulia_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   65,
+			NumMessages:   84,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

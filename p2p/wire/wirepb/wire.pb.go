@@ -47,6 +47,8 @@ type Frame struct {
 	//	*Frame_KeysReply
 	//	*Frame_FinalsRequest
 	//	*Frame_FinalsPage
+	//	*Frame_NearbyRequest
+	//	*Frame_NearbyReply
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -224,6 +226,24 @@ func (x *Frame) GetFinalsPage() *FinalsPage {
 	return nil
 }
 
+func (x *Frame) GetNearbyRequest() *NearbyRequest {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_NearbyRequest); ok {
+			return x.NearbyRequest
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetNearbyReply() *NearbyReply {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_NearbyReply); ok {
+			return x.NearbyReply
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -288,6 +308,14 @@ type Frame_FinalsPage struct {
 	FinalsPage *FinalsPage `protobuf:"bytes,24,opt,name=finals_page,json=finalsPage,proto3,oneof"`
 }
 
+type Frame_NearbyRequest struct {
+	NearbyRequest *NearbyRequest `protobuf:"bytes,25,opt,name=nearby_request,json=nearbyRequest,proto3,oneof"`
+}
+
+type Frame_NearbyReply struct {
+	NearbyReply *NearbyReply `protobuf:"bytes,26,opt,name=nearby_reply,json=nearbyReply,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Heartbeat) isFrame_Body() {}
@@ -317,6 +345,10 @@ func (*Frame_KeysReply) isFrame_Body() {}
 func (*Frame_FinalsRequest) isFrame_Body() {}
 
 func (*Frame_FinalsPage) isFrame_Body() {}
+
+func (*Frame_NearbyRequest) isFrame_Body() {}
+
+func (*Frame_NearbyReply) isFrame_Body() {}
 
 // Hello is the first frame of each side.
 type Hello struct {
@@ -586,6 +618,7 @@ type Room struct {
 	//	*Room_Have
 	//	*Room_Signal
 	//	*Room_Relay
+	//	*Room_Ephemeral
 	Message       isRoom_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -680,6 +713,15 @@ func (x *Room) GetRelay() *Relay {
 	return nil
 }
 
+func (x *Room) GetEphemeral() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*Room_Ephemeral); ok {
+			return x.Ephemeral
+		}
+	}
+	return nil
+}
+
 type isRoom_Message interface {
 	isRoom_Message()
 }
@@ -704,6 +746,10 @@ type Room_Relay struct {
 	Relay *Relay `protobuf:"bytes,6,opt,name=relay,proto3,oneof"`
 }
 
+type Room_Ephemeral struct {
+	Ephemeral []byte `protobuf:"bytes,7,opt,name=ephemeral,proto3,oneof"` // in the encoding of package ordering
+}
+
 func (*Room_Push) isRoom_Message() {}
 
 func (*Room_Digest) isRoom_Message() {}
@@ -713,6 +759,8 @@ func (*Room_Have) isRoom_Message() {}
 func (*Room_Signal) isRoom_Message() {}
 
 func (*Room_Relay) isRoom_Message() {}
+
+func (*Room_Ephemeral) isRoom_Message() {}
 
 type Digest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1344,6 +1392,147 @@ func (x *KeysReply) GetKeys() []byte {
 	return nil
 }
 
+type NearbyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NearbyRequest) Reset() {
+	*x = NearbyRequest{}
+	mi := &file_wirepb_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NearbyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NearbyRequest) ProtoMessage() {}
+
+func (x *NearbyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NearbyRequest.ProtoReflect.Descriptor instead.
+func (*NearbyRequest) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{17}
+}
+
+type NearbyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Offers        []*Offer               `protobuf:"bytes,1,rep,name=offers,proto3" json:"offers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NearbyReply) Reset() {
+	*x = NearbyReply{}
+	mi := &file_wirepb_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NearbyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NearbyReply) ProtoMessage() {}
+
+func (x *NearbyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NearbyReply.ProtoReflect.Descriptor instead.
+func (*NearbyReply) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NearbyReply) GetOffers() []*Offer {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+// Offer is a room that its sender's node offers on the local network.
+type Offer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          []byte                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"` // 32 bytes
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Invite        string                 `protobuf:"bytes,3,opt,name=invite,proto3" json:"invite,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offer) Reset() {
+	*x = Offer{}
+	mi := &file_wirepb_wire_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offer) ProtoMessage() {}
+
+func (x *Offer) ProtoReflect() protoreflect.Message {
+	mi := &file_wirepb_wire_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offer.ProtoReflect.Descriptor instead.
+func (*Offer) Descriptor() ([]byte, []int) {
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Offer) GetRoom() []byte {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *Offer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Offer) GetInvite() string {
+	if x != nil {
+		return x.Invite
+	}
+	return ""
+}
+
 type FinalsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Room          []byte                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -1354,7 +1543,7 @@ type FinalsRequest struct {
 
 func (x *FinalsRequest) Reset() {
 	*x = FinalsRequest{}
-	mi := &file_wirepb_wire_proto_msgTypes[17]
+	mi := &file_wirepb_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1555,7 @@ func (x *FinalsRequest) String() string {
 func (*FinalsRequest) ProtoMessage() {}
 
 func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[17]
+	mi := &file_wirepb_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1568,7 @@ func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
 func (*FinalsRequest) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{17}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FinalsRequest) GetRoom() []byte {
@@ -1407,7 +1596,7 @@ type FinalsPage struct {
 
 func (x *FinalsPage) Reset() {
 	*x = FinalsPage{}
-	mi := &file_wirepb_wire_proto_msgTypes[18]
+	mi := &file_wirepb_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1608,7 @@ func (x *FinalsPage) String() string {
 func (*FinalsPage) ProtoMessage() {}
 
 func (x *FinalsPage) ProtoReflect() protoreflect.Message {
-	mi := &file_wirepb_wire_proto_msgTypes[18]
+	mi := &file_wirepb_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1621,7 @@ func (x *FinalsPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsPage.ProtoReflect.Descriptor instead.
 func (*FinalsPage) Descriptor() ([]byte, []int) {
-	return file_wirepb_wire_proto_rawDescGZIP(), []int{18}
+	return file_wirepb_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FinalsPage) GetFirst() uint64 {
@@ -1460,7 +1649,7 @@ var File_wirepb_wire_proto protoreflect.FileDescriptor
 
 const file_wirepb_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x11wirepb/wire.proto\x12\x10tertulia.wire.v1\"\xa3\a\n" +
+	"\x11wirepb/wire.proto\x12\x10tertulia.wire.v1\"\xb1\b\n" +
 	"\x05Frame\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.tertulia.wire.v1.HelloH\x00R\x05hello\x12;\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1b.tertulia.wire.v1.HeartbeatH\x00R\theartbeat\x125\n" +
@@ -1479,7 +1668,9 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"keys_reply\x18\x16 \x01(\v2\x1b.tertulia.wire.v1.KeysReplyH\x00R\tkeysReply\x12H\n" +
 	"\x0efinals_request\x18\x17 \x01(\v2\x1f.tertulia.wire.v1.FinalsRequestH\x00R\rfinalsRequest\x12?\n" +
 	"\vfinals_page\x18\x18 \x01(\v2\x1c.tertulia.wire.v1.FinalsPageH\x00R\n" +
-	"finalsPageB\x06\n" +
+	"finalsPage\x12H\n" +
+	"\x0enearby_request\x18\x19 \x01(\v2\x1f.tertulia.wire.v1.NearbyRequestH\x00R\rnearbyRequest\x12B\n" +
+	"\fnearby_reply\x18\x1a \x01(\v2\x1d.tertulia.wire.v1.NearbyReplyH\x00R\vnearbyReplyB\x06\n" +
 	"\x04body\"j\n" +
 	"\x05Hello\x12\x17\n" +
 	"\aboot_id\x18\x01 \x01(\x06R\x06bootId\x12\x1a\n" +
@@ -1498,14 +1689,15 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\x03pad\x18\x0f \x01(\fR\x03pad\"\t\n" +
 	"\aLeaving\"\x19\n" +
 	"\x05Rooms\x12\x10\n" +
-	"\x03ids\x18\x01 \x01(\fR\x03ids\"\xe8\x01\n" +
+	"\x03ids\x18\x01 \x01(\fR\x03ids\"\x88\x02\n" +
 	"\x04Room\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
 	"\x04push\x18\x02 \x01(\fH\x00R\x04push\x122\n" +
 	"\x06digest\x18\x03 \x01(\v2\x18.tertulia.wire.v1.DigestH\x00R\x06digest\x12,\n" +
 	"\x04have\x18\x04 \x01(\v2\x16.tertulia.wire.v1.HaveH\x00R\x04have\x12\x18\n" +
 	"\x06signal\x18\x05 \x01(\fH\x00R\x06signal\x12/\n" +
-	"\x05relay\x18\x06 \x01(\v2\x17.tertulia.wire.v1.RelayH\x00R\x05relayB\t\n" +
+	"\x05relay\x18\x06 \x01(\v2\x17.tertulia.wire.v1.RelayH\x00R\x05relay\x12\x1e\n" +
+	"\tephemeral\x18\a \x01(\fH\x00R\tephemeralB\t\n" +
 	"\amessage\"2\n" +
 	"\x06Digest\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x14\n" +
@@ -1546,7 +1738,14 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x10\n" +
 	"\x03ids\x18\x02 \x01(\fR\x03ids\"\x1f\n" +
 	"\tKeysReply\x12\x12\n" +
-	"\x04keys\x18\x01 \x01(\fR\x04keys\"9\n" +
+	"\x04keys\x18\x01 \x01(\fR\x04keys\"\x0f\n" +
+	"\rNearbyRequest\">\n" +
+	"\vNearbyReply\x12/\n" +
+	"\x06offers\x18\x01 \x03(\v2\x17.tertulia.wire.v1.OfferR\x06offers\"G\n" +
+	"\x05Offer\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\fR\x04room\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06invite\x18\x03 \x01(\tR\x06invite\"9\n" +
 	"\rFinalsRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\"H\n" +
@@ -1568,7 +1767,7 @@ func file_wirepb_wire_proto_rawDescGZIP() []byte {
 	return file_wirepb_wire_proto_rawDescData
 }
 
-var file_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_wirepb_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_wirepb_wire_proto_goTypes = []any{
 	(*Frame)(nil),         // 0: tertulia.wire.v1.Frame
 	(*Hello)(nil),         // 1: tertulia.wire.v1.Hello
@@ -1587,8 +1786,11 @@ var file_wirepb_wire_proto_goTypes = []any{
 	(*FetchEnd)(nil),      // 14: tertulia.wire.v1.FetchEnd
 	(*KeysRequest)(nil),   // 15: tertulia.wire.v1.KeysRequest
 	(*KeysReply)(nil),     // 16: tertulia.wire.v1.KeysReply
-	(*FinalsRequest)(nil), // 17: tertulia.wire.v1.FinalsRequest
-	(*FinalsPage)(nil),    // 18: tertulia.wire.v1.FinalsPage
+	(*NearbyRequest)(nil), // 17: tertulia.wire.v1.NearbyRequest
+	(*NearbyReply)(nil),   // 18: tertulia.wire.v1.NearbyReply
+	(*Offer)(nil),         // 19: tertulia.wire.v1.Offer
+	(*FinalsRequest)(nil), // 20: tertulia.wire.v1.FinalsRequest
+	(*FinalsPage)(nil),    // 21: tertulia.wire.v1.FinalsPage
 }
 var file_wirepb_wire_proto_depIdxs = []int32{
 	1,  // 0: tertulia.wire.v1.Frame.hello:type_name -> tertulia.wire.v1.Hello
@@ -1604,16 +1806,19 @@ var file_wirepb_wire_proto_depIdxs = []int32{
 	14, // 10: tertulia.wire.v1.Frame.fetch_end:type_name -> tertulia.wire.v1.FetchEnd
 	15, // 11: tertulia.wire.v1.Frame.keys_request:type_name -> tertulia.wire.v1.KeysRequest
 	16, // 12: tertulia.wire.v1.Frame.keys_reply:type_name -> tertulia.wire.v1.KeysReply
-	17, // 13: tertulia.wire.v1.Frame.finals_request:type_name -> tertulia.wire.v1.FinalsRequest
-	18, // 14: tertulia.wire.v1.Frame.finals_page:type_name -> tertulia.wire.v1.FinalsPage
-	6,  // 15: tertulia.wire.v1.Room.digest:type_name -> tertulia.wire.v1.Digest
-	7,  // 16: tertulia.wire.v1.Room.have:type_name -> tertulia.wire.v1.Have
-	8,  // 17: tertulia.wire.v1.Room.relay:type_name -> tertulia.wire.v1.Relay
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	20, // 13: tertulia.wire.v1.Frame.finals_request:type_name -> tertulia.wire.v1.FinalsRequest
+	21, // 14: tertulia.wire.v1.Frame.finals_page:type_name -> tertulia.wire.v1.FinalsPage
+	17, // 15: tertulia.wire.v1.Frame.nearby_request:type_name -> tertulia.wire.v1.NearbyRequest
+	18, // 16: tertulia.wire.v1.Frame.nearby_reply:type_name -> tertulia.wire.v1.NearbyReply
+	6,  // 17: tertulia.wire.v1.Room.digest:type_name -> tertulia.wire.v1.Digest
+	7,  // 18: tertulia.wire.v1.Room.have:type_name -> tertulia.wire.v1.Have
+	8,  // 19: tertulia.wire.v1.Room.relay:type_name -> tertulia.wire.v1.Relay
+	19, // 20: tertulia.wire.v1.NearbyReply.offers:type_name -> tertulia.wire.v1.Offer
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_wirepb_wire_proto_init() }
@@ -1637,6 +1842,8 @@ func file_wirepb_wire_proto_init() {
 		(*Frame_KeysReply)(nil),
 		(*Frame_FinalsRequest)(nil),
 		(*Frame_FinalsPage)(nil),
+		(*Frame_NearbyRequest)(nil),
+		(*Frame_NearbyReply)(nil),
 	}
 	file_wirepb_wire_proto_msgTypes[5].OneofWrappers = []any{
 		(*Room_Push)(nil),
@@ -1644,6 +1851,7 @@ func file_wirepb_wire_proto_init() {
 		(*Room_Have)(nil),
 		(*Room_Signal)(nil),
 		(*Room_Relay)(nil),
+		(*Room_Ephemeral)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1651,7 +1859,7 @@ func file_wirepb_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wirepb_wire_proto_rawDesc), len(file_wirepb_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -97,6 +97,17 @@ const (
 	ChatServiceSetUsernameProcedure = "/tertulia.v1.ChatService/SetUsername"
 	// ChatServiceMarkReadProcedure is the fully-qualified name of the ChatService's MarkRead RPC.
 	ChatServiceMarkReadProcedure = "/tertulia.v1.ChatService/MarkRead"
+	// ChatServiceInfoProcedure is the fully-qualified name of the ChatService's Info RPC.
+	ChatServiceInfoProcedure = "/tertulia.v1.ChatService/Info"
+	// ChatServiceRenameRoomProcedure is the fully-qualified name of the ChatService's RenameRoom RPC.
+	ChatServiceRenameRoomProcedure = "/tertulia.v1.ChatService/RenameRoom"
+	// ChatServiceSetRoomSettingsProcedure is the fully-qualified name of the ChatService's
+	// SetRoomSettings RPC.
+	ChatServiceSetRoomSettingsProcedure = "/tertulia.v1.ChatService/SetRoomSettings"
+	// ChatServiceTypingProcedure is the fully-qualified name of the ChatService's Typing RPC.
+	ChatServiceTypingProcedure = "/tertulia.v1.ChatService/Typing"
+	// ChatServiceNearbyProcedure is the fully-qualified name of the ChatService's Nearby RPC.
+	ChatServiceNearbyProcedure = "/tertulia.v1.ChatService/Nearby"
 	// ChatServiceEventsProcedure is the fully-qualified name of the ChatService's Events RPC.
 	ChatServiceEventsProcedure = "/tertulia.v1.ChatService/Events"
 )
@@ -117,13 +128,15 @@ type ChatServiceClient interface {
 	// of a message that is final comes as final never. The stream ends only with
 	// an error, or when the caller ends it.
 	Messages(context.Context, *connect.Request[v1.MessagesRequest]) (*connect.ServerStreamForClient[v1.MessagesResponse], error)
-	// ConfirmRead comes with a later version: it answers Unimplemented.
+	// ConfirmRead says that a person has read a room up to a final message, and
+	// tells the room's members.
 	ConfirmRead(context.Context, *connect.Request[v1.ConfirmReadRequest]) (*connect.Response[v1.ConfirmReadResponse], error)
 	// LeaveUser says that a person takes no part any more.
 	LeaveUser(context.Context, *connect.Request[v1.LeaveUserRequest]) (*connect.Response[v1.LeaveUserResponse], error)
 	// History pages through a room's final messages, oldest first.
 	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
-	// Confirmations comes with a later version: it answers Unimplemented.
+	// Confirmations tells who has read a message or, without an id, each of the
+	// newest final messages of a person.
 	Confirmations(context.Context, *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error)
 	// Search finds messages that have all the words asked for.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
@@ -161,6 +174,18 @@ type ChatServiceClient interface {
 	// MarkRead moves the mark up to which the profile has read a room. It stays
 	// on the node.
 	MarkRead(context.Context, *connect.Request[v1.MarkReadRequest]) (*connect.Response[v1.MarkReadResponse], error)
+	// Info tells all that is known of one message.
+	Info(context.Context, *connect.Request[v1.InfoRequest]) (*connect.Response[v1.InfoResponse], error)
+	// RenameRoom gives a room another name. Only its creator's node can. It answers
+	// once that is on the node's disk; everybody has the name once it is final.
+	RenameRoom(context.Context, *connect.Request[v1.RenameRoomRequest]) (*connect.Response[v1.RenameRoomResponse], error)
+	// SetRoomSettings replaces what the node alone keeps of a room.
+	SetRoomSettings(context.Context, *connect.Request[v1.SetRoomSettingsRequest]) (*connect.Response[v1.SetRoomSettingsResponse], error)
+	// Typing says that the profile's person is writing just now. It may be called
+	// with every key: others are told once in a while.
+	Typing(context.Context, *connect.Request[v1.TypingRequest]) (*connect.Response[v1.TypingResponse], error)
+	// Nearby lists the rooms that nodes on the same network offer.
+	Nearby(context.Context, *connect.Request[v1.NearbyRequest]) (*connect.Response[v1.NearbyResponse], error)
 	// Events sends what happens at the node. A reader that is too slow loses the
 	// oldest.
 	Events(context.Context, *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.EventsResponse], error)
@@ -327,6 +352,36 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(chatServiceMethods.ByName("MarkRead")),
 			connect.WithClientOptions(opts...),
 		),
+		info: connect.NewClient[v1.InfoRequest, v1.InfoResponse](
+			httpClient,
+			baseURL+ChatServiceInfoProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("Info")),
+			connect.WithClientOptions(opts...),
+		),
+		renameRoom: connect.NewClient[v1.RenameRoomRequest, v1.RenameRoomResponse](
+			httpClient,
+			baseURL+ChatServiceRenameRoomProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("RenameRoom")),
+			connect.WithClientOptions(opts...),
+		),
+		setRoomSettings: connect.NewClient[v1.SetRoomSettingsRequest, v1.SetRoomSettingsResponse](
+			httpClient,
+			baseURL+ChatServiceSetRoomSettingsProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("SetRoomSettings")),
+			connect.WithClientOptions(opts...),
+		),
+		typing: connect.NewClient[v1.TypingRequest, v1.TypingResponse](
+			httpClient,
+			baseURL+ChatServiceTypingProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("Typing")),
+			connect.WithClientOptions(opts...),
+		),
+		nearby: connect.NewClient[v1.NearbyRequest, v1.NearbyResponse](
+			httpClient,
+			baseURL+ChatServiceNearbyProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("Nearby")),
+			connect.WithClientOptions(opts...),
+		),
 		events: connect.NewClient[v1.EventsRequest, v1.EventsResponse](
 			httpClient,
 			baseURL+ChatServiceEventsProcedure,
@@ -338,32 +393,37 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // chatServiceClient implements ChatServiceClient.
 type chatServiceClient struct {
-	joinUser      *connect.Client[v1.JoinUserRequest, v1.JoinUserResponse]
-	sendMessage   *connect.Client[v1.SendMessageRequest, v1.SendMessageResponse]
-	messages      *connect.Client[v1.MessagesRequest, v1.MessagesResponse]
-	confirmRead   *connect.Client[v1.ConfirmReadRequest, v1.ConfirmReadResponse]
-	leaveUser     *connect.Client[v1.LeaveUserRequest, v1.LeaveUserResponse]
-	history       *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
-	confirmations *connect.Client[v1.ConfirmationsRequest, v1.ConfirmationsResponse]
-	search        *connect.Client[v1.SearchRequest, v1.SearchResponse]
-	members       *connect.Client[v1.MembersRequest, v1.MembersResponse]
-	rooms         *connect.Client[v1.RoomsRequest, v1.RoomsResponse]
-	room          *connect.Client[v1.RoomRequest, v1.RoomResponse]
-	createRoom    *connect.Client[v1.CreateRoomRequest, v1.CreateRoomResponse]
-	joinRoom      *connect.Client[v1.JoinRoomRequest, v1.JoinRoomResponse]
-	leaveRoom     *connect.Client[v1.LeaveRoomRequest, v1.LeaveRoomResponse]
-	removeMember  *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
-	switchRoom    *connect.Client[v1.SwitchRoomRequest, v1.SwitchRoomResponse]
-	invite        *connect.Client[v1.InviteRequest, v1.InviteResponse]
-	status        *connect.Client[v1.StatusRequest, v1.StatusResponse]
-	view          *connect.Client[v1.ViewRequest, v1.ViewResponse]
-	changes       *connect.Client[v1.ChangesRequest, v1.ChangesResponse]
-	page          *connect.Client[v1.PageRequest, v1.PageResponse]
-	since         *connect.Client[v1.SinceRequest, v1.SinceResponse]
-	finals        *connect.Client[v1.FinalsRequest, v1.FinalsResponse]
-	setUsername   *connect.Client[v1.SetUsernameRequest, v1.SetUsernameResponse]
-	markRead      *connect.Client[v1.MarkReadRequest, v1.MarkReadResponse]
-	events        *connect.Client[v1.EventsRequest, v1.EventsResponse]
+	joinUser        *connect.Client[v1.JoinUserRequest, v1.JoinUserResponse]
+	sendMessage     *connect.Client[v1.SendMessageRequest, v1.SendMessageResponse]
+	messages        *connect.Client[v1.MessagesRequest, v1.MessagesResponse]
+	confirmRead     *connect.Client[v1.ConfirmReadRequest, v1.ConfirmReadResponse]
+	leaveUser       *connect.Client[v1.LeaveUserRequest, v1.LeaveUserResponse]
+	history         *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
+	confirmations   *connect.Client[v1.ConfirmationsRequest, v1.ConfirmationsResponse]
+	search          *connect.Client[v1.SearchRequest, v1.SearchResponse]
+	members         *connect.Client[v1.MembersRequest, v1.MembersResponse]
+	rooms           *connect.Client[v1.RoomsRequest, v1.RoomsResponse]
+	room            *connect.Client[v1.RoomRequest, v1.RoomResponse]
+	createRoom      *connect.Client[v1.CreateRoomRequest, v1.CreateRoomResponse]
+	joinRoom        *connect.Client[v1.JoinRoomRequest, v1.JoinRoomResponse]
+	leaveRoom       *connect.Client[v1.LeaveRoomRequest, v1.LeaveRoomResponse]
+	removeMember    *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
+	switchRoom      *connect.Client[v1.SwitchRoomRequest, v1.SwitchRoomResponse]
+	invite          *connect.Client[v1.InviteRequest, v1.InviteResponse]
+	status          *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	view            *connect.Client[v1.ViewRequest, v1.ViewResponse]
+	changes         *connect.Client[v1.ChangesRequest, v1.ChangesResponse]
+	page            *connect.Client[v1.PageRequest, v1.PageResponse]
+	since           *connect.Client[v1.SinceRequest, v1.SinceResponse]
+	finals          *connect.Client[v1.FinalsRequest, v1.FinalsResponse]
+	setUsername     *connect.Client[v1.SetUsernameRequest, v1.SetUsernameResponse]
+	markRead        *connect.Client[v1.MarkReadRequest, v1.MarkReadResponse]
+	info            *connect.Client[v1.InfoRequest, v1.InfoResponse]
+	renameRoom      *connect.Client[v1.RenameRoomRequest, v1.RenameRoomResponse]
+	setRoomSettings *connect.Client[v1.SetRoomSettingsRequest, v1.SetRoomSettingsResponse]
+	typing          *connect.Client[v1.TypingRequest, v1.TypingResponse]
+	nearby          *connect.Client[v1.NearbyRequest, v1.NearbyResponse]
+	events          *connect.Client[v1.EventsRequest, v1.EventsResponse]
 }
 
 // JoinUser calls tertulia.v1.ChatService.JoinUser.
@@ -491,6 +551,31 @@ func (c *chatServiceClient) MarkRead(ctx context.Context, req *connect.Request[v
 	return c.markRead.CallUnary(ctx, req)
 }
 
+// Info calls tertulia.v1.ChatService.Info.
+func (c *chatServiceClient) Info(ctx context.Context, req *connect.Request[v1.InfoRequest]) (*connect.Response[v1.InfoResponse], error) {
+	return c.info.CallUnary(ctx, req)
+}
+
+// RenameRoom calls tertulia.v1.ChatService.RenameRoom.
+func (c *chatServiceClient) RenameRoom(ctx context.Context, req *connect.Request[v1.RenameRoomRequest]) (*connect.Response[v1.RenameRoomResponse], error) {
+	return c.renameRoom.CallUnary(ctx, req)
+}
+
+// SetRoomSettings calls tertulia.v1.ChatService.SetRoomSettings.
+func (c *chatServiceClient) SetRoomSettings(ctx context.Context, req *connect.Request[v1.SetRoomSettingsRequest]) (*connect.Response[v1.SetRoomSettingsResponse], error) {
+	return c.setRoomSettings.CallUnary(ctx, req)
+}
+
+// Typing calls tertulia.v1.ChatService.Typing.
+func (c *chatServiceClient) Typing(ctx context.Context, req *connect.Request[v1.TypingRequest]) (*connect.Response[v1.TypingResponse], error) {
+	return c.typing.CallUnary(ctx, req)
+}
+
+// Nearby calls tertulia.v1.ChatService.Nearby.
+func (c *chatServiceClient) Nearby(ctx context.Context, req *connect.Request[v1.NearbyRequest]) (*connect.Response[v1.NearbyResponse], error) {
+	return c.nearby.CallUnary(ctx, req)
+}
+
 // Events calls tertulia.v1.ChatService.Events.
 func (c *chatServiceClient) Events(ctx context.Context, req *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.EventsResponse], error) {
 	return c.events.CallServerStream(ctx, req)
@@ -512,13 +597,15 @@ type ChatServiceHandler interface {
 	// of a message that is final comes as final never. The stream ends only with
 	// an error, or when the caller ends it.
 	Messages(context.Context, *connect.Request[v1.MessagesRequest], *connect.ServerStream[v1.MessagesResponse]) error
-	// ConfirmRead comes with a later version: it answers Unimplemented.
+	// ConfirmRead says that a person has read a room up to a final message, and
+	// tells the room's members.
 	ConfirmRead(context.Context, *connect.Request[v1.ConfirmReadRequest]) (*connect.Response[v1.ConfirmReadResponse], error)
 	// LeaveUser says that a person takes no part any more.
 	LeaveUser(context.Context, *connect.Request[v1.LeaveUserRequest]) (*connect.Response[v1.LeaveUserResponse], error)
 	// History pages through a room's final messages, oldest first.
 	History(context.Context, *connect.Request[v1.HistoryRequest]) (*connect.Response[v1.HistoryResponse], error)
-	// Confirmations comes with a later version: it answers Unimplemented.
+	// Confirmations tells who has read a message or, without an id, each of the
+	// newest final messages of a person.
 	Confirmations(context.Context, *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error)
 	// Search finds messages that have all the words asked for.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
@@ -556,6 +643,18 @@ type ChatServiceHandler interface {
 	// MarkRead moves the mark up to which the profile has read a room. It stays
 	// on the node.
 	MarkRead(context.Context, *connect.Request[v1.MarkReadRequest]) (*connect.Response[v1.MarkReadResponse], error)
+	// Info tells all that is known of one message.
+	Info(context.Context, *connect.Request[v1.InfoRequest]) (*connect.Response[v1.InfoResponse], error)
+	// RenameRoom gives a room another name. Only its creator's node can. It answers
+	// once that is on the node's disk; everybody has the name once it is final.
+	RenameRoom(context.Context, *connect.Request[v1.RenameRoomRequest]) (*connect.Response[v1.RenameRoomResponse], error)
+	// SetRoomSettings replaces what the node alone keeps of a room.
+	SetRoomSettings(context.Context, *connect.Request[v1.SetRoomSettingsRequest]) (*connect.Response[v1.SetRoomSettingsResponse], error)
+	// Typing says that the profile's person is writing just now. It may be called
+	// with every key: others are told once in a while.
+	Typing(context.Context, *connect.Request[v1.TypingRequest]) (*connect.Response[v1.TypingResponse], error)
+	// Nearby lists the rooms that nodes on the same network offer.
+	Nearby(context.Context, *connect.Request[v1.NearbyRequest]) (*connect.Response[v1.NearbyResponse], error)
 	// Events sends what happens at the node. A reader that is too slow loses the
 	// oldest.
 	Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.EventsResponse]) error
@@ -718,6 +817,36 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(chatServiceMethods.ByName("MarkRead")),
 		connect.WithHandlerOptions(opts...),
 	)
+	chatServiceInfoHandler := connect.NewUnaryHandler(
+		ChatServiceInfoProcedure,
+		svc.Info,
+		connect.WithSchema(chatServiceMethods.ByName("Info")),
+		connect.WithHandlerOptions(opts...),
+	)
+	chatServiceRenameRoomHandler := connect.NewUnaryHandler(
+		ChatServiceRenameRoomProcedure,
+		svc.RenameRoom,
+		connect.WithSchema(chatServiceMethods.ByName("RenameRoom")),
+		connect.WithHandlerOptions(opts...),
+	)
+	chatServiceSetRoomSettingsHandler := connect.NewUnaryHandler(
+		ChatServiceSetRoomSettingsProcedure,
+		svc.SetRoomSettings,
+		connect.WithSchema(chatServiceMethods.ByName("SetRoomSettings")),
+		connect.WithHandlerOptions(opts...),
+	)
+	chatServiceTypingHandler := connect.NewUnaryHandler(
+		ChatServiceTypingProcedure,
+		svc.Typing,
+		connect.WithSchema(chatServiceMethods.ByName("Typing")),
+		connect.WithHandlerOptions(opts...),
+	)
+	chatServiceNearbyHandler := connect.NewUnaryHandler(
+		ChatServiceNearbyProcedure,
+		svc.Nearby,
+		connect.WithSchema(chatServiceMethods.ByName("Nearby")),
+		connect.WithHandlerOptions(opts...),
+	)
 	chatServiceEventsHandler := connect.NewServerStreamHandler(
 		ChatServiceEventsProcedure,
 		svc.Events,
@@ -776,6 +905,16 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 			chatServiceSetUsernameHandler.ServeHTTP(w, r)
 		case ChatServiceMarkReadProcedure:
 			chatServiceMarkReadHandler.ServeHTTP(w, r)
+		case ChatServiceInfoProcedure:
+			chatServiceInfoHandler.ServeHTTP(w, r)
+		case ChatServiceRenameRoomProcedure:
+			chatServiceRenameRoomHandler.ServeHTTP(w, r)
+		case ChatServiceSetRoomSettingsProcedure:
+			chatServiceSetRoomSettingsHandler.ServeHTTP(w, r)
+		case ChatServiceTypingProcedure:
+			chatServiceTypingHandler.ServeHTTP(w, r)
+		case ChatServiceNearbyProcedure:
+			chatServiceNearbyHandler.ServeHTTP(w, r)
 		case ChatServiceEventsProcedure:
 			chatServiceEventsHandler.ServeHTTP(w, r)
 		default:
@@ -885,6 +1024,26 @@ func (UnimplementedChatServiceHandler) SetUsername(context.Context, *connect.Req
 
 func (UnimplementedChatServiceHandler) MarkRead(context.Context, *connect.Request[v1.MarkReadRequest]) (*connect.Response[v1.MarkReadResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.MarkRead is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) Info(context.Context, *connect.Request[v1.InfoRequest]) (*connect.Response[v1.InfoResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Info is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) RenameRoom(context.Context, *connect.Request[v1.RenameRoomRequest]) (*connect.Response[v1.RenameRoomResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.RenameRoom is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) SetRoomSettings(context.Context, *connect.Request[v1.SetRoomSettingsRequest]) (*connect.Response[v1.SetRoomSettingsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.SetRoomSettings is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) Typing(context.Context, *connect.Request[v1.TypingRequest]) (*connect.Response[v1.TypingResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Typing is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) Nearby(context.Context, *connect.Request[v1.NearbyRequest]) (*connect.Response[v1.NearbyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Nearby is not implemented"))
 }
 
 func (UnimplementedChatServiceHandler) Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.EventsResponse]) error {
