@@ -56,20 +56,31 @@ func must[T any](v T, err error) func(t *testing.T) T {
 func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	n := apitest.New()
 	peers := []chat.Peer{{Name: "n2", PeerID: "12D3b", State: chat.PeerSuspected, RTT: 1234567, Addr: "/ip4/127.0.0.1", Relayed: true}}
-	last := chat.Message{ID: "n2/1", Kind: chat.KindRenamed, State: chat.Final, Index: 3, Hash: "aa", Epoch: 4, Leader: "n3", Late: true, Unreadable: true, SenderID: "00ff", ReplyTo: "n1/1", Time: apitest.Start, Position: "\x00\xff", Arrival: 9}
+	last := chat.Message{ID: "n2/1", Kind: chat.KindRenamed, State: chat.Final, Index: 3, Hash: "aa", Epoch: 4, Leader: "n3", Late: true, Unreadable: true, SenderID: "00ff", ReplyTo: "n1/1", Time: apitest.Start, Position: "\x00\xff", Arrival: 9, Received: 2}
+	ana, at := chat.Person{Name: "Ana", ID: "00ff"}, apitest.Start
 	n.Shown = chat.View{
 		Username: "Ana", Network: "2 peers", Healthy: true, Peers: peers,
-		Rooms: []chat.Room{{ID: "ab", Name: "x", Order: chat.Leader, State: chat.Failed, Reason: "no", Progress: chat.Progress{Have: 1, Want: 2}, Members: 3, Online: 2, Unread: 1, Last: &last, Total: 5, FinalIndex: 4, Waiting: "n2"}},
+		Rooms: []chat.Room{{ID: "ab", Name: "x", Order: chat.Leader, State: chat.Failed, Reason: "no", Progress: chat.Progress{Have: 1, Want: 2}, Members: 3, Online: 2, Unread: 1, Last: &last, Total: 5, FinalIndex: 4, Waiting: "n2", WaitsFor: []string{"n2"}, FirstUnread: "n1/2",
+			Readers: []chat.Reader{{Person: ana, UpTo: 3}}, Typing: []chat.Person{ana}, Settings: chat.RoomSettings{Notify: chat.NotifyMentions, HideRead: true, Nearby: true},
+			Merges: []chat.Merge{{From: at, To: at.Add(time.Minute), Before: "n2/4", Count: 5}}}},
 	}
 	n.Told = chat.Status{
 		NodeID: "n1", PeerID: "12D3a", Version: "v", Uptime: 90 * time.Second, Addrs: []string{"/ip4"}, Peers: peers, Refused: map[string]uint64{"fork": 2}, Disk: "ok",
-		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g", Diverged: true}}, TailHash: "t", Parked: 6, Diverged: 7}},
+		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g", Diverged: true}}, TailHash: "t", Parked: 6, Diverged: 7,
+			Links: []chat.Link{{A: "n1", B: "n2", RTT: 5, Relayed: true}}, Turns: []chat.Turn{{Time: at, Type: chat.EventEpoch, Term: 1, Leader: "n1", Epoch: 2, Order: chat.Leader, View: []string{"n1"}, Reason: "left"}}}},
 	}
 	n.Devices = []chat.Member{{Name: "n1", PeerID: "p", Fingerprint: "f", Creator: true, Self: true, State: chat.PeerJoined}}
 	n.Script = []chat.Event{
 		{Type: chat.EventRoom, Room: "x", RoomID: "ab", State: "failed", Reason: "no"},
 		{Type: chat.EventEpoch, Room: "x", RoomID: "ab", Epoch: 7, Order: chat.Lamport, View: []string{"n1"}, Term: 4, Leader: "n3", NodeID: "n2"},
 	}
+	n.Known = chat.Info{
+		Message: last, Author: n.Devices[0], Parents: []chat.Parent{{ID: "n1/1", Name: "n1", Text: "hi"}}, Arrived: at,
+		Holders: []string{"n1"}, Missing: []string{"n2"}, Readers: []chat.Person{ana}, Verified: true, Seq: 4, Term: 5,
+	}
+	n.Near = []chat.Nearby{{Room: "x", RoomID: "ab", Node: "n2", Invite: "tertulia:x"}}
+	n.Receipt = []chat.Confirmation{{Message: last, Readers: []chat.Person{ana}}}
+	n.SetReaders(chat.Reader{Person: ana, UpTo: 3})
 	c, _ := start(t, n)
 	ctx := t.Context()
 	same := func(what string, got, want any) {
@@ -105,12 +116,18 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	sent := must(c.Send(ctx, chat.Draft{Room: "lobby", Username: "Ana", Text: "x", ClientID: "c1"}))(t)
 	again := must(c.Send(ctx, chat.Draft{Room: "lobby", Username: "Ana", Text: "x", ClientID: "c1"}))(t)
 	same("repeat", again, chat.Sent{ID: sent.ID, ClientID: "c1", Duplicate: true})
-	for _, err := range []error{c.JoinUser(ctx, "lobby", "Ana"), c.LeaveUser(ctx, "lobby", "Ana"), c.SetUsername(ctx, "Eva"), c.MarkRead(ctx, "lobby", "\xff"), c.LeaveRoom(ctx, "two"), c.SwitchOrder(ctx, "lobby", chat.Leader)} {
+	for _, err := range []error{c.JoinUser(ctx, "lobby", "Ana"), c.LeaveUser(ctx, "lobby", "Ana"), c.SetUsername(ctx, "Eva"), c.MarkRead(ctx, "lobby", "\xff"), c.LeaveRoom(ctx, "two"), c.SwitchOrder(ctx, "lobby", chat.Leader),
+		c.ConfirmRead(ctx, "lobby", "Ana", "n1/1"), c.RenameRoom(ctx, "lobby", "foyer"), c.SetRoomSettings(ctx, "lobby", chat.RoomSettings{HideRead: true}), c.Typing(ctx, "lobby")} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	same("calls", n.Calls(), []string{"join user Ana", "leave user Ana", "username Eva", "read lobby \xff", "leave room two", "switch lobby to leader"})
+	same("info", must(c.Info(ctx, "lobby", "n2/1"))(t), n.Known)
+	same("nearby", must(c.Nearby(ctx))(t), n.Near)
+	same("readers", must(c.Readers(ctx, "lobby"))(t), []chat.Reader{{Person: ana, UpTo: 3}})
+	same("confirmations", must(c.Confirmations(ctx, "lobby", "Ana", "n2/1"))(t), n.Receipt)
+	same("calls", n.Calls(), []string{"join user Ana", "leave user Ana", "username Eva", "read lobby \xff", "leave room two", "switch lobby to leader",
+		"confirm lobby Ana n1/1", "rename lobby to foyer", "settings lobby {Notify: HideRead:true Nearby:false}", "typing lobby", "info lobby n2/1", "confirmations lobby Ana n2/1"})
 }
 
 func TestErrorsComeOutAsTheyWentIn(t *testing.T) {
@@ -160,13 +177,7 @@ func TestPlainHTTPWithJSONAndGRPCWork(t *testing.T) {
 	if code, body := post("SendMessage", `{"username":"bot","text":"oi","client_id":"c"}`); code != 200 || strings.ReplaceAll(body, " ", "") != `{"id":"n1/1","clientId":"c"}` {
 		t.Errorf("SendMessage: %d %s", code, body)
 	}
-	for _, method := range []string{"ConfirmRead", "Confirmations"} {
-		code, body := post(method, `{}`)
-		if code != http.StatusNotImplemented || !strings.Contains(body, `"code":"unimplemented"`) || !strings.Contains(body, "later version") {
-			t.Errorf("%s: %d %s", method, code, body)
-		}
-	}
-	for _, method := range []string{"LeaveRoom", "SwitchRoom"} {
+	for _, method := range []string{"LeaveRoom", "SwitchRoom", "RenameRoom"} {
 		if code, body := post(method, `{}`); code != http.StatusBadRequest {
 			t.Errorf("%s of no room: %d %s", method, code, body)
 		}

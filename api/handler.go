@@ -50,6 +50,14 @@ type Node interface {
 	LeaveUser(ctx context.Context, room, username string) error
 	SetUsername(ctx context.Context, name string) error
 	MarkRead(ctx context.Context, room, position string) error
+	ConfirmRead(ctx context.Context, room, username, id string) error
+	Confirmations(ctx context.Context, room, username, id string) ([]chat.Confirmation, error)
+	Readers(ctx context.Context, room string) ([]chat.Reader, error)
+	Info(ctx context.Context, room, id string) (chat.Info, error)
+	RenameRoom(ctx context.Context, room, name string) error
+	SetRoomSettings(ctx context.Context, room string, s chat.RoomSettings) error
+	Typing(ctx context.Context, room string) error
+	Nearby(ctx context.Context) ([]chat.Nearby, error)
 	Search(ctx context.Context, q chat.SearchQuery) ([]chat.Message, error)
 	Status(ctx context.Context) (chat.Status, error)
 	Events(ctx context.Context) <-chan chat.Event
@@ -114,12 +122,46 @@ func (s *service) SendMessage(ctx context.Context, req *connect.Request[pb.SendM
 	return answer(s, "SendMessage", &pb.SendMessageResponse{Id: sent.ID, ClientId: sent.ClientID, Duplicate: sent.Duplicate}, err)
 }
 
-func (s *service) ConfirmRead(context.Context, *connect.Request[pb.ConfirmReadRequest]) (*connect.Response[pb.ConfirmReadResponse], error) {
-	return answer[pb.ConfirmReadResponse](s, "ConfirmRead", nil, chat.Errorf(chat.CodeLater, "Read confirmations come with a later version."))
+func (s *service) ConfirmRead(ctx context.Context, req *connect.Request[pb.ConfirmReadRequest]) (*connect.Response[pb.ConfirmReadResponse], error) {
+	err := s.node.ConfirmRead(ctx, roomRef(req.Msg.GetRoom()), req.Msg.GetUsername(), req.Msg.GetId())
+	return answer(s, "ConfirmRead", &pb.ConfirmReadResponse{}, err)
 }
 
-func (s *service) Confirmations(context.Context, *connect.Request[pb.ConfirmationsRequest]) (*connect.Response[pb.ConfirmationsResponse], error) {
-	return answer[pb.ConfirmationsResponse](s, "Confirmations", nil, chat.Errorf(chat.CodeLater, "Read confirmations come with a later version."))
+func (s *service) Confirmations(ctx context.Context, req *connect.Request[pb.ConfirmationsRequest]) (*connect.Response[pb.ConfirmationsResponse], error) {
+	list, err := s.node.Confirmations(ctx, roomRef(req.Msg.GetRoom()), req.Msg.GetUsername(), req.Msg.GetId())
+	return answer(s, "Confirmations", &pb.ConfirmationsResponse{Confirmations: schema.Confirmations(list)}, err)
+}
+
+func (s *service) Readers(ctx context.Context, req *connect.Request[pb.ReadersRequest]) (*connect.Response[pb.ReadersResponse], error) {
+	readers, err := s.node.Readers(ctx, roomRef(req.Msg.GetRoom()))
+	return answer(s, "Readers", &pb.ReadersResponse{Readers: schema.Readers(readers)}, err)
+}
+
+func (s *service) Info(ctx context.Context, req *connect.Request[pb.InfoRequest]) (*connect.Response[pb.InfoResponse], error) {
+	info, err := s.node.Info(ctx, roomRef(req.Msg.GetRoom()), req.Msg.GetId())
+	return answer(s, "Info", schema.Info(info), err)
+}
+
+// RenameRoom has no default room: nobody renames a room by leaving a field out.
+func (s *service) RenameRoom(ctx context.Context, req *connect.Request[pb.RenameRoomRequest]) (*connect.Response[pb.RenameRoomResponse], error) {
+	if req.Msg.GetRoom() == "" {
+		return answer[pb.RenameRoomResponse](s, "RenameRoom", nil, chat.Errorf(chat.CodeInvalid, "RenameRoom needs a room."))
+	}
+	return answer(s, "RenameRoom", &pb.RenameRoomResponse{}, s.node.RenameRoom(ctx, req.Msg.GetRoom(), req.Msg.GetName()))
+}
+
+func (s *service) SetRoomSettings(ctx context.Context, req *connect.Request[pb.SetRoomSettingsRequest]) (*connect.Response[pb.SetRoomSettingsResponse], error) {
+	err := s.node.SetRoomSettings(ctx, roomRef(req.Msg.GetRoom()), schema.ChatRoomSettings(req.Msg.GetSettings()))
+	return answer(s, "SetRoomSettings", &pb.SetRoomSettingsResponse{}, err)
+}
+
+func (s *service) Typing(ctx context.Context, req *connect.Request[pb.TypingRequest]) (*connect.Response[pb.TypingResponse], error) {
+	return answer(s, "Typing", &pb.TypingResponse{}, s.node.Typing(ctx, roomRef(req.Msg.GetRoom())))
+}
+
+func (s *service) Nearby(ctx context.Context, _ *connect.Request[pb.NearbyRequest]) (*connect.Response[pb.NearbyResponse], error) {
+	list, err := s.node.Nearby(ctx)
+	return answer(s, "Nearby", &pb.NearbyResponse{Rooms: schema.Nearby(list)}, err)
 }
 
 func (s *service) History(ctx context.Context, req *connect.Request[pb.HistoryRequest]) (*connect.Response[pb.HistoryResponse], error) {
@@ -211,6 +253,7 @@ func (s *service) Page(ctx context.Context, req *connect.Request[pb.PageRequest]
 		Before: string(req.Msg.GetBefore()),
 		After:  string(req.Msg.GetAfter()),
 		Around: req.Msg.GetAround(),
+		At:     schema.ChatTime(req.Msg.GetAtUnixMs()),
 		Limit:  int(req.Msg.GetLimit()),
 	})
 	return answer(s, "Page", &pb.PageResponse{

@@ -28,6 +28,8 @@ type delivery struct {
 	mark     uint64 // what had arrived by then is walked, the rest follows by arrival
 	position string // how far the walk has come
 	walked   bool
+
+	readers map[string]uint64 // with readers: how far each person was told to have read; nil: not wanted
 }
 
 // deliver runs one Messages stream until send fails or ctx ends.
@@ -50,6 +52,9 @@ func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb
 		return err
 	}
 	d := &delivery{ctx: ctx, node: n, room: room.ID, send: send, position: chat.BeforeTentative}
+	if req.GetReaders() {
+		d.readers = make(map[string]uint64)
+	}
 	if err := d.begin(req, room, view.PeerID); err != nil {
 		return err
 	}
@@ -88,6 +93,9 @@ func deliver(ctx context.Context, n Node, req *pb.MessagesRequest, send func(*pb
 	}
 	for {
 		if err := d.news(); err != nil {
+			return err
+		}
+		if err := d.read(); err != nil {
 			return err
 		}
 		if _, open := <-changes; !open {
@@ -187,6 +195,27 @@ func (d *delivery) news() error {
 			return nil
 		}
 	}
+}
+
+// read tells how far persons have read, as far as that is news.
+func (d *delivery) read() error {
+	if d.readers == nil {
+		return nil
+	}
+	readers, err := d.node.Readers(d.ctx, d.room)
+	if err != nil {
+		return err
+	}
+	for _, r := range readers {
+		if d.readers[r.ID] >= r.UpTo {
+			continue
+		}
+		d.readers[r.ID] = r.UpTo
+		if err := d.send(&pb.MessagesResponse{Event: &pb.MessagesResponse_Reader{Reader: schema.Reader(r)}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newestArrival finds the highest arrival of a room by doubling and halving:

@@ -48,6 +48,7 @@ const (
 	KindLeft     Kind = "left"     // a person's LeaveUser
 	KindRenamed  Kind = "renamed"  // a person took another name
 	KindOrdering Kind = "ordering" // the room's order was switched
+	KindTitle    Kind = "title"    // the room took another name
 	KindUnknown  Kind = "unknown"
 )
 
@@ -213,6 +214,12 @@ type Merge struct {
 
 // Progress counts entries fetched while a room is being joined.
 type Progress struct{ Have, Want uint64 }
+
+// Confirmation tells who has read a message, its sender excepted.
+type Confirmation struct {
+	Message Message
+	Readers []Person // by name
+}
 
 // Member is a device that may write in a room.
 type Member struct {

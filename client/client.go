@@ -174,6 +174,8 @@ func (c *Client) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) 
 		After:  []byte(q.After),
 		Around: q.Around,
 		Limit:  int64(q.Limit),
+
+		AtUnixMs: schema.UnixMS(q.At),
 	})
 	return chat.Page{
 		Messages: schema.ChatMessages(resp.GetMessages()),
@@ -284,6 +286,55 @@ func (c *Client) SetUsername(ctx context.Context, name string) error {
 func (c *Client) MarkRead(ctx context.Context, room, position string) error {
 	_, err := call(ctx, c.service.MarkRead, &pb.MarkReadRequest{Room: room, Position: []byte(position)})
 	return err
+}
+
+// ConfirmRead says that a person has read a room up to a final message.
+func (c *Client) ConfirmRead(ctx context.Context, room, username, id string) error {
+	_, err := call(ctx, c.service.ConfirmRead, &pb.ConfirmReadRequest{Room: room, Username: username, Id: id})
+	return err
+}
+
+// Confirmations tells who has read a message or, without an id, each of the newest
+// final messages of a person, oldest first.
+func (c *Client) Confirmations(ctx context.Context, room, username, id string) ([]chat.Confirmation, error) {
+	resp, err := call(ctx, c.service.Confirmations, &pb.ConfirmationsRequest{Room: room, Username: username, Id: id})
+	return schema.ChatConfirmations(resp.GetConfirmations()), err
+}
+
+// Readers tells how far persons have read a room, by name.
+func (c *Client) Readers(ctx context.Context, room string) ([]chat.Reader, error) {
+	resp, err := call(ctx, c.service.Readers, &pb.ReadersRequest{Room: room})
+	return schema.ChatReaders(resp.GetReaders()), err
+}
+
+// Info tells all that the node knows of one message.
+func (c *Client) Info(ctx context.Context, room, id string) (chat.Info, error) {
+	resp, err := call(ctx, c.service.Info, &pb.InfoRequest{Room: room, Id: id})
+	return schema.ChatInfo(resp), err
+}
+
+// RenameRoom gives a room another name; its creator's node alone can.
+func (c *Client) RenameRoom(ctx context.Context, room, name string) error {
+	_, err := call(ctx, c.service.RenameRoom, &pb.RenameRoomRequest{Room: room, Name: name})
+	return err
+}
+
+// SetRoomSettings replaces what the node alone keeps of a room.
+func (c *Client) SetRoomSettings(ctx context.Context, room string, s chat.RoomSettings) error {
+	_, err := call(ctx, c.service.SetRoomSettings, &pb.SetRoomSettingsRequest{Room: room, Settings: schema.RoomSettings(s)})
+	return err
+}
+
+// Typing says that the profile's person is writing just now.
+func (c *Client) Typing(ctx context.Context, room string) error {
+	_, err := call(ctx, c.service.Typing, &pb.TypingRequest{Room: room})
+	return err
+}
+
+// Nearby returns the rooms that nodes on the same network offer.
+func (c *Client) Nearby(ctx context.Context) ([]chat.Nearby, error) {
+	resp, err := call(ctx, c.service.Nearby, &pb.NearbyRequest{})
+	return schema.ChatNearby(resp.GetRooms()), err
 }
 
 // Search finds messages that have all words of the query.

@@ -14,9 +14,11 @@ import (
 // Attach says where a Stream begins.
 type Attach struct {
 	Room   string
-	From   uint64  // with Replay: first index wanted
-	Replay bool    // final messages come before the tentative ones
-	Resume *Cursor // go on where an earlier stream of the same room ended, on this or another node; nil = begin anew
+	From   uint64 // with Replay: first index wanted
+	Replay bool   // final messages come before the tentative ones
+	// Readers wants to be told how far each person has read, after CaughtUp.
+	Readers bool
+	Resume  *Cursor // go on where an earlier stream of the same room ended, on this or another node; nil = begin anew
 }
 
 // Attached is what a node says when a stream begins.
@@ -31,8 +33,9 @@ type Attached struct {
 // come in index order without a gap. It is for one goroutine.
 type Stream struct {
 	Attached Attached
-	Message  chat.Message // after Next returned true and CaughtUp is false
+	Message  chat.Message // after Next returned true, unless Reader or CaughtUp is set
 	Known    bool         // Message is final and was tentative before
+	Reader   *chat.Reader // how far a person has read; then there is no Message
 	CaughtUp bool         // Next stands at the mark between what was there and what is new
 	Cursor   *Cursor      // behind what Next gave before Message
 
@@ -46,7 +49,7 @@ type Stream struct {
 
 // Attach opens a stream. It ends with ctx; the caller closes it.
 func (c *Client) Attach(ctx context.Context, a Attach) (*Stream, error) {
-	req := &pb.MessagesRequest{Room: a.Room, Replay: a.Replay}
+	req := &pb.MessagesRequest{Room: a.Room, Replay: a.Replay, Readers: a.Readers}
 	if a.Replay {
 		req.From = &a.From
 	}
@@ -98,6 +101,7 @@ func (s *Stream) Next() bool {
 		s.Cursor.read(s.Message, s.mark)
 		s.given = false
 	}
+	s.Reader = nil
 	for s.stream.Receive() {
 		switch event := s.stream.Msg().GetEvent().(type) {
 		case *pb.MessagesResponse_Message:
@@ -113,6 +117,10 @@ func (s *Stream) Next() bool {
 			_, announced := s.Cursor.announced[m.ID]
 			s.Message, s.CaughtUp, s.given = m, false, true
 			s.Known = announced && m.State == chat.Final
+			return true
+		case *pb.MessagesResponse_Reader:
+			r := schema.ChatReader(event.Reader)
+			s.Reader, s.CaughtUp, s.Known = &r, false, false
 			return true
 		case *pb.MessagesResponse_CaughtUp:
 			s.CaughtUp, s.Known = true, false

@@ -27,6 +27,8 @@ const (
 	settingUsername = "username"
 	settingClient   = "client/" // + username: seed of the client key
 	settingSeal     = "seal/"   // + room id: what this replica sealed last
+	settingRoom     = "room/"   // + room id: chat.RoomSettings as JSON
+	settingSeams    = "seams/"  // + room id: merges, and who was away
 	settingInvite   = "invite/" // + room id: seed of the invite this node hands out
 )
 

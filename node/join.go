@@ -390,7 +390,7 @@ func (r *room) preview(ctx context.Context, via ordering.DeviceKey) {
 // previewLine reads an entry for display alone.
 func previewLine(e *ordering.Entry, plain []byte) *storage.Line {
 	if !encrypted(e.Kind) {
-		return switchLine(e)
+		return plainLine(e)
 	}
 	l := &storage.Line{}
 	if e.Client != nil {

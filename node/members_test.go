@@ -252,6 +252,10 @@ func (s *stranger) AdmitJoin(context.Context, ordering.DeviceKey, wire.JoinReque
 func (s *stranger) ServeFetch(context.Context, ordering.DeviceKey, wire.FetchRequest, func(ordering.Run) error) (bool, error) {
 	return false, nil
 }
+func (s *stranger) ServeNearby(context.Context, ordering.DeviceKey) wire.NearbyReply {
+	return wire.NearbyReply{}
+}
+
 func (s *stranger) ServeKeys(context.Context, ordering.DeviceKey, wire.KeysRequest) wire.KeysReply {
 	return wire.KeysReply{}
 }

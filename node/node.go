@@ -51,6 +51,8 @@ type Config struct {
 	NoMDNS, NoDHT bool
 	Version       string
 	Log           *slog.Logger // nil: none
+
+	apart time.Duration // 0: apartLeast
 }
 
 // Node is a node. Use Open, then Run.
@@ -92,6 +94,8 @@ type Node struct {
 	clients  map[string]ed25519.PrivateKey
 	username string
 	joined   map[joinedKey]bool
+	offers   map[ordering.InviteKey]offer
+	nearby   nearby
 }
 
 // registry is an immutable map of the rooms.
@@ -121,6 +125,7 @@ func Open(cfg Config) (*Node, error) {
 		peers:    make(map[ordering.DeviceKey]peer),
 		clients:  make(map[string]ed25519.PrivateKey),
 		joined:   make(map[joinedKey]bool),
+		offers:   make(map[ordering.InviteKey]offer),
 		watchers: watchers{changes: make(map[chan struct{}]struct{}), events: make(map[chan chat.Event]struct{})},
 	}
 	// A first start writes, so the committer runs from now on.
@@ -170,6 +175,7 @@ func (n *Node) load(ctx context.Context) error {
 		if err := r.load(ctx); err != nil {
 			return err
 		}
+		r.seams.restored()
 		r.show()
 		n.register(r)
 	}

@@ -238,6 +238,8 @@ func (h *handler) Message(d ordering.DeviceKey, id ordering.RoomID, m ordering.M
 			return
 		}
 		r.received(d, v)
+	case *ordering.Ephemeral:
+		r.heard(d, m)
 	case *ordering.Digest, *ordering.Have, *ordering.Relay, ordering.Signal:
 		r.hint(func() {
 			if r.broken {
@@ -282,7 +284,7 @@ func (h *handler) AdmitJoin(ctx context.Context, d ordering.DeviceKey, req wire.
 		return wire.JoinReply{Refused: wire.RefusedUnknownInvite}
 	}
 	answer := make(chan wire.JoinReply, 1)
-	err = r.post(ctx, func() { r.admit(d, req.Invite, name, answer) })
+	err = r.post(ctx, func() { r.admit(d, n.honoured(d, req.Room, req.Invite), name, answer) })
 	if err == nil {
 		var reply wire.JoinReply
 		if reply, err = await(ctx, r, answer); err == nil {

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,17 +48,26 @@ type room struct {
 	started atomic.Bool
 
 	// ---
-	ctx     context.Context // of run: ends what the room started
-	self    ordering.Origin // under which this device writes here
-	core    *core.Core
-	meta    storage.Room
-	grants  []keyGrant
-	gone    ordering.Key // of the last entry by which somebody left or was removed
-	wish    wish
-	sayings []*saying
-	waits   []func(error) // told when the next commit is done
-	peers   map[ordering.DeviceKey]uint64
-	census  int // MembersVersion last told to the node
+	ctx      context.Context // of run: ends what the room started
+	self     ordering.Origin // under which this device writes here
+	core     *core.Core
+	meta     storage.Room
+	grants   []keyGrant
+	gone     ordering.Key // of the last entry by which somebody left or was removed
+	wish     wish
+	sayings  []*saying
+	waits    []func(error) // told when the next commit is done
+	peers    map[ordering.DeviceKey]uint64
+	census   int    // MembersVersion last told to the node
+	held     uint64 // HeldVersion last shown
+	people   people
+	receipts uint64   // version of people last shown
+	readers  []reader // as last made durable
+	seams    seams
+	pulled   time.Time                   // when a fetch brought something last
+	titles   map[ordering.EntryID]string // names that entries give the room
+	turns    []chat.Turn
+	settings chat.RoomSettings
 
 	broken   bool      // the disk took no writes; the core is not to be trusted
 	probeAt  time.Time // when to try the disk again
@@ -82,6 +92,12 @@ type roomView struct {
 	origin    ordering.Origin            // and under which it does
 	order     core.Order
 	seats     map[ordering.DeviceKey]bool // of the control log
+	held      []core.Held                 // of this device's chains, what others hold
+	readers   []reader
+	read      map[readerKey]uint64 // receipts that are known
+	typing    []chat.Person
+	merges    []chat.Merge
+	settings  chat.RoomSettings
 }
 
 func newRoom(n *Node, meta storage.Room) *room {
@@ -94,6 +110,9 @@ func newRoom(n *Node, meta storage.Room) *room {
 		peers:    make(map[ordering.DeviceKey]uint64),
 		wantKeys: make(map[ordering.KeyID]*wanted),
 		census:   -1,
+		people:   newPeople(),
+		seams:    newSeams(cmp.Or(n.cfg.apart, apartLeast)),
+		titles:   make(map[ordering.EntryID]string),
 	}
 }
 
@@ -115,12 +134,14 @@ func (r *room) load(ctx context.Context) error {
 	var grants []keyGrant
 	var gone ordering.Key
 	var asked wish
+	clear(r.titles)
 	for stored, err := range r.n.store.Restore(ctx, r.id) {
 		if err != nil {
 			return err
 		}
 		e := stored.Entry
 		c.Restore(e, stored.Run)
+		r.seams.has(e)
 		switch e.Kind {
 		case ordering.KindKey:
 			grants = appendGrant(grants, e)
@@ -128,6 +149,8 @@ func (r *room) load(ctx context.Context) error {
 			gone = later(gone, e.Key())
 		case ordering.KindSwitch:
 			asked.take(e)
+		case ordering.KindTitle:
+			r.noteTitle(e)
 		case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
 			ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 		}
@@ -143,6 +166,9 @@ func (r *room) load(ctx context.Context) error {
 		if _, held := r.ring.get(g.id); !held {
 			r.wantKey(g.id)
 		}
+	}
+	if err := r.loadAside(ctx); err != nil {
+		return err
 	}
 	now := time.Now()
 	if err := c.Resume(now); err != nil {
@@ -200,6 +226,7 @@ func (r *room) run(ctx context.Context) error {
 			r.drain()
 			r.flush()
 			r.leave(timer)
+			r.part()
 			return nil
 		case f := <-r.inbox:
 			f()
@@ -252,7 +279,7 @@ func (r *room) deadline() time.Time {
 		return r.probeAt
 	}
 	next := r.core.Deadline()
-	for _, t := range []time.Time{r.rekeyAt, r.keysAt, r.stallAt} {
+	for _, t := range []time.Time{r.rekeyAt, r.keysAt, r.stallAt, r.people.deadline(), r.seams.due()} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -384,10 +411,12 @@ func (r *room) tell(events []core.Event) {
 		at := chat.Event{Room: r.meta.Name, RoomID: r.id.String(), Term: e.Term, Epoch: e.Epoch}
 		switch e.Kind {
 		case core.LeaderChanged:
+			at.Type = chat.EventLeader
 			if e.Leader == (ordering.Origin{}) {
+				r.turn(at, "")
 				continue // soon there is another
 			}
-			at.Type, at.Leader = chat.EventLeader, r.nameOf(e.Leader)
+			at.Leader = r.nameOf(e.Leader)
 		case core.EpochOpened:
 			at.Type, at.Order = chat.EventEpoch, orderOf(e.Mode)
 			for _, o := range e.View {
@@ -400,9 +429,18 @@ func (r *room) tell(events []core.Event) {
 			r.goOnAnew()
 			continue
 		}
+		r.turn(at, e.Reason)
 		r.log.Info("order", "event", string(at.Type), "term", at.Term, "leader", at.Leader, "epoch", at.Epoch)
 		r.n.emit(at)
 	}
+}
+
+// turn notes a change in who leads or in what moves the room's order.
+func (r *room) turn(e chat.Event, reason string) {
+	r.turns = append(r.turns, chat.Turn{
+		Time: time.Now(), Type: e.Type, Term: e.Term, Leader: e.Leader, Epoch: e.Epoch, Order: e.Order, View: e.View, Reason: reason,
+	})
+	r.turns = slices.Clone(r.turns[max(0, len(r.turns)-chat.MaxTurns):])
 }
 
 // nameOf returns a member's name as it is shown in the room.
@@ -434,6 +472,9 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 		run := a.Run.Run()
 		for i, e := range run.Entries[a.Skip:] {
 			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i])}
+			if e.Kind == ordering.KindTitle {
+				r.noteTitle(e)
+			}
 			if e == run.Last() {
 				s.Run, s.Sig = len(run.Entries), run.Sig
 			}
@@ -449,9 +490,21 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 			}
 		}
 	}
+	var installed []ordering.EntryID
+	if ready.Install != nil {
+		installed = ready.Install.Order
+	}
+	meta := r.meta
+	if meta.Name = cmp.Or(r.named(ready.Final, installed), meta.Name); meta.Name != r.meta.Name {
+		w.Meta = &meta
+	}
 	// The outcome must be known, also while stopping.
 	if err := r.n.store.Commit(context.WithoutCancel(r.ctx), w); err != nil {
 		return nil, err
+	}
+	r.meta = meta
+	if len(ready.Final) > 0 {
+		r.tellReading()
 	}
 	for _, e := range w.Entries {
 		r.log.Debug("journaled", "entry", e.Entry.ID().String(), "kind", int(e.Entry.Kind))
@@ -468,7 +521,7 @@ func (r *room) line(e *ordering.Entry, plain []byte) *storage.Line {
 	case !e.Kind.Sealed():
 		return nil
 	case !encrypted(e.Kind):
-		return switchLine(e)
+		return plainLine(e)
 	}
 	l := &storage.Line{}
 	if e.Client != nil {
@@ -498,8 +551,12 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 	for _, k := range keys {
 		r.addKey(k)
 	}
+	r.learnSeams(accepted)
 	for _, a := range accepted {
 		for _, e := range a.Entries() {
+			if e.Client != nil {
+				r.people.wrote(e.Origin.Device, ordering.PersonKey(e.Client.Key))
+			}
 			switch e.Kind {
 			case ordering.KindKey:
 				r.grants = appendGrant(r.grants, e)
@@ -512,7 +569,7 @@ func (r *room) learn(accepted []dag.Accepted, keys []roomKey) {
 					r.n.emit(chat.Event{Type: chat.EventPeer, NodeID: m.Name, State: string(chat.PeerJoined)})
 				}
 			case ordering.KindGenesis, ordering.KindInvite, ordering.KindRevoke, ordering.KindNull,
-				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
+				ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed, ordering.KindTitle:
 			}
 		}
 	}
@@ -573,7 +630,9 @@ func (r *room) mend() bool {
 func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
-	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), origin: r.self, order: r.core.Order()}
+	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), origin: r.self, order: r.core.Order(),
+		readers: r.readers, typing: r.people.writing(), merges: r.seams.merges, settings: r.settings}
+	r.showPeople(v, old)
 	v.seats = make(map[ordering.DeviceKey]bool)
 	for _, o := range slices.Concat(v.order.Voters, v.order.Outgoing, v.order.Learners) {
 		v.seats[o.Device] = true
@@ -611,10 +670,15 @@ func (v *roomView) eligible(d ordering.DeviceKey) bool {
 func (r *room) reconcile() {
 	sharing := r.n.sharing(r.id)
 	now := time.Now()
+	left := false
 	for d := range r.peers {
 		if p, ok := sharing[d]; !ok || p.session != r.peers[d] || !r.mayShare(d) {
 			r.core.Disconnect(now, d)
 			delete(r.peers, d)
+			delete(r.people.told, d)
+			delete(r.people.typing, d)
+			r.seams.gone(now, d)
+			left = true
 		}
 	}
 	for d, p := range sharing {
@@ -622,7 +686,12 @@ func (r *room) reconcile() {
 			r.core.Connect(now, d)
 			r.core.Observe(now, d, p.vital)
 			r.peers[d] = p.session
+			r.seams.came(now, d)
+			r.people.plan(now)
 		}
+	}
+	if left {
+		r.saveSeams()
 	}
 }
 
@@ -678,7 +747,8 @@ func (r *room) fetch(f core.Fetch) {
 			}
 			return r.post(ctx, func() {
 				if !r.broken {
-					r.refused(r.core.Pulled(time.Now(), f.From, v))
+					r.pulled = time.Now()
+					r.refused(r.core.Pulled(r.pulled, f.From, v))
 				}
 			})
 		})
@@ -732,7 +802,82 @@ func (r *room) due(now time.Time) {
 		r.rekeyAt = time.Time{}
 		r.rekey()
 	}
+	r.tellPeople(now)
+	r.closeSeam(now)
 	if len(r.peers) > 0 && !now.Before(r.keysAt) {
 		r.askKeys(now)
+	}
+}
+
+// loadAside reads what is kept of the room beside its entries, once.
+func (r *room) loadAside(ctx context.Context) error {
+	if r.core != nil {
+		return nil
+	}
+	b, err := r.n.store.Get(ctx, settingRoom+r.id.String())
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		if err := json.Unmarshal(b, &r.settings); err != nil {
+			r.log.Warn("could not read the room's settings", "error", err)
+		}
+	}
+	if b, err = r.n.store.Get(ctx, settingSeams+r.id.String()); err != nil {
+		return err
+	}
+	r.seams.decode(b)
+	if err := r.loadPeople(ctx); err != nil {
+		return err
+	}
+	r.readers = r.people.readers()
+	return nil
+}
+
+// learnSeams looks for merges in what came.
+func (r *room) learnSeams(accepted []dag.Accepted) {
+	var entries []*ordering.Entry
+	for _, a := range accepted {
+		entries = append(entries, a.Entries()...)
+	}
+	if len(entries) == 0 {
+		return
+	}
+	if r.meta.State != string(chat.Joined) {
+		for _, e := range entries {
+			r.seams.has(e)
+		}
+		return
+	}
+	now := time.Now()
+	r.seams.learn(now, r.n.id.origin.Device, entries, r.core.Fetching() || now.Sub(r.pulled) < mergeQuiet)
+}
+
+// part notes that all are out of reach from here on: the node ends.
+func (r *room) part() {
+	now := time.Now()
+	for d := range r.peers {
+		r.seams.gone(now, d)
+	}
+	if len(r.peers) > 0 {
+		r.saveSeams()
+	}
+}
+
+// showPeople fills in what the view tells of receipts, anew where they changed.
+func (r *room) showPeople(v, old *roomView) {
+	if version := r.core.HeldVersion() + uint64(r.core.Graph().MembersVersion()); old == nil || r.held != version {
+		r.held, v.held = version, r.core.Held()
+	} else {
+		v.held = old.held
+	}
+	if old != nil && r.people.version == r.receipts {
+		v.read = old.read
+		return
+	}
+	r.receipts = r.people.version
+	v.read = make(map[readerKey]uint64, len(r.people.receipts))
+	for k, x := range r.people.receipts {
+		v.read[k] = x.UpTo
 	}
 }

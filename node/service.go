@@ -98,8 +98,12 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 	c := chat.Room{
 		ID: r.id.String(), Name: v.meta.Name, Order: orderOf(v.mode()),
 		State: chat.RoomState(v.meta.State), Reason: v.meta.Reason,
-		Members: len(v.member), Waiting: n.waiting(v), FinalIndex: v.order.FinalIndex,
+		Members: len(v.member), FinalIndex: v.order.FinalIndex,
+		Typing: v.typing, Settings: v.settings, Merges: v.merges,
 	}
+	c.Waiting, c.WaitsFor = n.waiting(v)
+	own, _ := n.profile()
+	c.Readers = v.readersBut(own.person)
 	if v.self {
 		c.Online = 1
 	}
@@ -116,6 +120,14 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 		return c, err
 	}
 	c.Total, c.Unread = total, int(unread)
+	if unread > 0 {
+		switch first, err := n.store.FirstUnread(ctx, r.id); {
+		case err == nil:
+			c.FirstUnread = first.String()
+		case !errors.Is(err, storage.ErrNotFound): // read meanwhile
+			return c, err
+		}
+	}
 	rows, _, _, err := n.store.Page(ctx, r.id, storage.Query{Limit: 1})
 	if err != nil {
 		return c, err
@@ -127,16 +139,16 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 	return c, nil
 }
 
-// waiting says in words whom a room waits for.
-func (n *Node) waiting(v *roomView) string {
+// waiting says in words whom a room waits for, and names them.
+func (n *Node) waiting(v *roomView) (words string, names []string) {
 	if v.meta.State == string(chat.Failed) {
-		return v.meta.Reason
+		return v.meta.Reason, nil
 	}
 	if v.meta.State == string(chat.Joining) {
 		if len(v.connected) > 0 {
-			return "Fetching the history."
+			return "Fetching the history.", nil
 		}
-		return cmp.Or(v.meta.Reason, "Asking to be let in.")
+		return cmp.Or(v.meta.Reason, "Asking to be let in."), nil
 	}
 	var away []string
 	for _, m := range v.members {
@@ -146,13 +158,13 @@ func (n *Node) waiting(v *roomView) string {
 	}
 	switch others := len(v.member) - 1; {
 	case v.order.Diverged > 0:
-		return fmt.Sprintf("This node and another hold different histories from position %d on. It stopped making messages final; compare `tertulia verify` on both.", v.order.Diverged)
+		return fmt.Sprintf("This node and another hold different histories from position %d on. It stopped making messages final; compare `tertulia verify` on both.", v.order.Diverged), nil
 	case !v.self:
-		return "This device is no longer a member."
+		return "This device is no longer a member.", nil
 	case others <= 0:
-		return "You are the only one here. Invite somebody."
+		return "You are the only one here. Invite somebody.", nil
 	case len(away) == others:
-		return "Waiting for " + inList(away) + ": nobody else of this room is reachable. Your messages are saved and go out when someone is."
+		return "Waiting for " + inList(away) + ": nobody else of this room is reachable. Your messages are saved and go out when someone is.", away
 	case len(v.order.WaitingFor) > 0:
 		until := " can be reached again"
 		if !slices.ContainsFunc(v.order.WaitingFor, func(o ordering.Origin) bool { return !slices.Contains(v.connected, o.Device) }) {
@@ -161,11 +173,12 @@ func (n *Node) waiting(v *roomView) string {
 				until = " have answered"
 			}
 		}
-		return "Nothing becomes final until " + inList(namesIn(v, v.order.WaitingFor)) + until + ". Messages are saved and shown meanwhile."
+		names = namesIn(v, v.order.WaitingFor)
+		return "Nothing becomes final until " + inList(names) + until + ". Messages are saved and shown meanwhile.", names
 	case len(away) > 0:
-		return inList(away) + " cannot be reached now, and will get your messages later."
+		return inList(away) + " cannot be reached now, and will get your messages later.", away
 	}
-	return ""
+	return "", nil
 }
 
 func namesIn(v *roomView, origins []ordering.Origin) []string {
@@ -283,6 +296,11 @@ func (n *Node) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) {
 		}
 		sq.Around = &row.ID
 	}
+	if !q.At.IsZero() {
+		if sq.After, err = n.store.WrittenAt(ctx, r.id, q.At); err != nil {
+			return chat.Page{}, err
+		}
+	}
 	rows, older, newer, err := n.store.Page(ctx, r.id, sq)
 	if err != nil {
 		return chat.Page{}, err
@@ -396,9 +414,15 @@ func (n *Node) messageOf(r *room, row storage.Row) chat.Message {
 		m.Text = systemText(m.Kind, row.Line)
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if key, ok := n.clients[m.Sender]; ok {
-		m.Mine = bytes.Equal(key[32:], row.ClientKey[:])
+	key, ok := n.clients[m.Sender]
+	n.mu.Unlock()
+	if m.Mine = ok && bytes.Equal(key[32:], row.ClientKey[:]); m.Mine {
+		m.Received = 1
+		for _, h := range v.held {
+			if h.Origin == row.ID.Origin {
+				m.Received += h.By(row.ID.Seq)
+			}
+		}
 	}
 	return m
 }
@@ -414,6 +438,8 @@ func systemText(k chat.Kind, l storage.Line) string {
 	case chat.KindOrdering:
 		name := map[chat.Order]string{chat.Lamport: "Lamport", chat.Leader: "Leader"}[chat.Order(l.Text)]
 		return "the order of this room is now " + cmp.Or(name, l.Text)
+	case chat.KindTitle:
+		return "the conversation was renamed to " + l.Text
 	case chat.KindText, chat.KindUnknown:
 	}
 	return ""
@@ -431,6 +457,8 @@ func kindOf(k ordering.Kind) chat.Kind {
 		return chat.KindRenamed
 	case ordering.KindSwitch:
 		return chat.KindOrdering
+	case ordering.KindTitle:
+		return chat.KindTitle
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindInvite, ordering.KindRevoke,
 		ordering.KindLeave, ordering.KindRemove, ordering.KindKey, ordering.KindNull:
 	}
@@ -596,7 +624,10 @@ func (n *Node) MarkRead(ctx context.Context, ref, position string) error {
 	if err != nil {
 		return err
 	}
-	return n.store.Commit(ctx, &storage.Write{Room: r.id, ReadTo: to})
+	if err := n.store.Commit(ctx, &storage.Write{Room: r.id, ReadTo: to}); err != nil {
+		return err
+	}
+	return n.markedRead(ctx, r)
 }
 
 // Members lists the devices that may write in a room.
@@ -703,6 +734,7 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 			all[p.Origin] = max(all[p.Origin], p.Clock)
 		}
 		all[r.self] = g.Clock()
+		s.Turns = slices.Clone(r.turns)
 		return all
 	})
 	if err != nil {
@@ -712,5 +744,6 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 		name := v.names[o.Device]
 		s.Clocks[name] = max(s.Clocks[name], ts)
 	}
+	s.Links = n.links(v)
 	return s, nil
 }

@@ -72,6 +72,7 @@ func (r *room) goOnAnew() {
 	r.log.Warn("this data directory is older than what members remember of it; it goes on as a new instance",
 		"was", r.self.Tag(), "is", ordering.Origin{Device: r.self.Device, Instance: instance}.Tag())
 	r.meta, r.stallAt, r.rekeyAt = m, time.Time{}, time.Time{}
+	r.seams.forget()
 	if drawn {
 		r.n.instance.Store(&instance)
 		r.n.renewOthers(r)
@@ -226,7 +227,7 @@ func (r *room) sayAgain(ctx context.Context, run ordering.Run) error {
 	for _, e := range run.Entries {
 		s := &saying{kind: e.Kind, stamp: e.Client, reply: func(_ ordering.Ref, _ bool, err error) { answers <- err }}
 		switch {
-		case !e.Kind.Sealed() || e.Kind == ordering.KindSwitch:
+		case !e.Kind.Sealed() || e.Kind.Plain():
 			s.body = e.Body
 		case e.Client == nil:
 			continue
@@ -273,6 +274,9 @@ func (r *room) owes(s *saying) bool {
 	case ordering.KindSwitch:
 		v, err := ordering.DecodeSwitch(s.body)
 		return err == nil && !r.hasOrder(v.Mode)
+	case ordering.KindTitle:
+		v, err := ordering.DecodeTitle(s.body)
+		return err == nil && v.Name != r.meta.Name
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindKey, ordering.KindLeave, ordering.KindNull,
 		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 	}

@@ -1,16 +1,18 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
 	"tertulia/chat"
 	"tertulia/ordering"
 	"tertulia/ordering/dag"
+	"tertulia/ordering/linear"
 	"tertulia/storage"
 )
 
-// How a room gets another order.
+// How a room gets another order, and another name.
 
 // wish is the order that the creator of a room asked for last.
 type wish struct {
@@ -25,14 +27,17 @@ func (w *wish) take(e *ordering.Entry) {
 	}
 }
 
-// encrypted reports whether a kind's body is sealed with the room key. A switch is a
-// line of the history too, but who keeps the order must read it.
-func encrypted(k ordering.Kind) bool { return k.Sealed() && k != ordering.KindSwitch }
+// encrypted reports whether a kind's body is sealed with the room key.
+func encrypted(k ordering.Kind) bool { return k.Sealed() && !k.Plain() }
 
-// switchLine returns how a KindSwitch entry reads: its text is the order's name.
-func switchLine(e *ordering.Entry) *storage.Line {
+// plainLine returns how an entry of a plain kind reads: its text is the name of the
+// order or of the room.
+func plainLine(e *ordering.Entry) *storage.Line {
+	if t, err := ordering.DecodeTitle(e.Body); e.Kind == ordering.KindTitle && err == nil {
+		return &storage.Line{Text: roomName(t.Name, e.Room), Readable: true}
+	}
 	s, err := ordering.DecodeSwitch(e.Body)
-	if err != nil {
+	if e.Kind != ordering.KindSwitch || err != nil {
 		return &storage.Line{} // a preview; the graph takes none such
 	}
 	return &storage.Line{Text: string(orderOf(s.Mode)), Readable: true}
@@ -50,14 +55,8 @@ func (n *Node) SwitchOrder(ctx context.Context, ref string, order chat.Order) er
 	if !ok {
 		return chat.Errorf(chat.CodeInvalid, "There is no order %q.", order).WithHint("A room's order is lamport or leader.")
 	}
-	v := r.view.Load()
-	made := slices.IndexFunc(v.members, func(m dag.Member) bool { return m.Creator })
-	switch {
-	case made < 0:
-		return chat.Errorf(chat.CodeBusy, "%s is still being joined.", v.meta.Name).WithHint("Wait until its history is here.")
-	case v.members[made].Device != n.id.origin.Device:
-		return chat.Errorf(chat.CodeForbidden, "Only the member that made %s can switch its order.", v.meta.Name).
-			WithHint("That is %s.", v.names[v.members[made].Device])
+	if err := n.creatorAlone(r.view.Load(), "switch its order"); err != nil {
+		return err
 	}
 	has, err := ask(ctx, r, func() bool { return r.hasOrder(mode) })
 	if err != nil || has {
@@ -65,6 +64,61 @@ func (n *Node) SwitchOrder(ctx context.Context, ref string, order chat.Order) er
 	}
 	_, _, err = r.sayAndWait(ctx, &saying{kind: ordering.KindSwitch, body: ordering.Switch{Mode: mode}.Encode()})
 	return err
+}
+
+// creatorAlone returns an error unless this device made the room.
+func (n *Node) creatorAlone(v *roomView, act string) error {
+	made := slices.IndexFunc(v.members, func(m dag.Member) bool { return m.Creator })
+	switch {
+	case made < 0:
+		return chat.Errorf(chat.CodeBusy, "%s is still being joined.", v.meta.Name).WithHint("Wait until its history is here.")
+	case v.members[made].Device != n.id.origin.Device:
+		return chat.Errorf(chat.CodeForbidden, "Only the member that made %s can %s.", v.meta.Name, act).
+			WithHint("That is %s.", v.names[v.members[made].Device])
+	}
+	return nil
+}
+
+// RenameRoom gives a room another name. Only its creator can. It returns when that
+// is on this node's disk; every member has the name once it is final.
+func (n *Node) RenameRoom(ctx context.Context, ref, name string) error {
+	r, err := n.find(ref)
+	if err != nil {
+		return err
+	}
+	if name, err = cleanName("The room's name", name); err != nil {
+		return err
+	}
+	v := r.view.Load()
+	if err := n.creatorAlone(v, "rename it"); err != nil || v.meta.Name == name {
+		return err
+	}
+	_, _, err = r.sayAndWait(ctx, &saying{kind: ordering.KindTitle, body: ordering.Title{Name: name}.Encode()})
+	return err
+}
+
+// noteTitle keeps the name that an entry gives the room until that is final.
+func (r *room) noteTitle(e *ordering.Entry) {
+	if t, err := ordering.DecodeTitle(e.Body); err == nil {
+		r.titles[e.ID()] = roomName(t.Name, r.id)
+	}
+}
+
+// named returns the name that the last of the finals gives the room, "" for none.
+func (r *room) named(finals []linear.Final, installed []ordering.EntryID) string {
+	name := ""
+	if len(r.titles) == 0 {
+		return name
+	}
+	for _, id := range installed {
+		name = cmp.Or(r.titles[id], name)
+	}
+	for _, f := range finals {
+		if f.Index > 0 {
+			name = cmp.Or(r.titles[f.ID], name)
+		}
+	}
+	return name
 }
 
 // hasOrder reports whether the room has an order or is about to get it.

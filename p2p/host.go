@@ -36,6 +36,7 @@ const (
 	protocolFetch  = "/tertulia/fetch/1"
 	protocolFinals = "/tertulia/finals/1"
 	protocolKeys   = "/tertulia/keys/1"
+	protocolNearby = "/tertulia/nearby/1"
 )
 
 // Limits of the host. libp2p's own allow 8 connections per address and one new

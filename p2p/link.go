@@ -603,6 +603,7 @@ func (n *Network) foundNearby(info peer.AddrInfo) {
 	discovery.Remember(n.host, []peer.AddrInfo{info})
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.noteFound(d, time.Now())
 	l := n.links[d]
 	if l != nil && (l.cur != nil || l.nearby) {
 		return

@@ -74,7 +74,7 @@ const (
 
 // Handler is told what the network brings. Its methods are called for one peer
 // one after another and in order (Gossip, AdmitJoin, ServeFetch, ServeKeys,
-// ServeFinals and Refused excepted), for several peers at a time. They must not
+// ServeFinals, ServeNearby and Refused excepted), for several peers at a time. They must not
 // wait for long: a peer's stream stands still meanwhile.
 type Handler interface {
 	// PeerUp and PeerDown of a device alternate, PeerUp first. A PeerUp after
@@ -106,6 +106,8 @@ type Handler interface {
 	// error of either is as with ServeFetch.
 	ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, ids []ordering.EntryID) error) error
 	ServeKeys(ctx context.Context, d ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply
+	// ServeNearby answers a device on the same network, member or not.
+	ServeNearby(ctx context.Context, d ordering.DeviceKey) wire.NearbyReply
 	// Refused counts a frame or gossiped run of the device that was not taken.
 	Refused(d ordering.DeviceKey, reason ordering.Reason)
 }
@@ -182,7 +184,8 @@ type Network struct {
 	blamed   map[ordering.DeviceKey]bool // a refusal of theirs was logged
 	shares   map[ordering.DeviceKey][]ordering.RoomID
 	records  map[ordering.DeviceKey]addrRecord
-	untold   bool // records or shares changed since the last spreading
+	found    map[ordering.DeviceKey]time.Time // by mDNS, when last
+	untold   bool                             // records or shares changed since the last spreading
 	spread   time.Time
 	health   Health // healthVersion changes after it
 }
@@ -208,6 +211,7 @@ func New(cfg Config) (*Network, error) {
 		gates: newGates(), links: map[ordering.DeviceKey]*link{}, shares: map[ordering.DeviceKey][]ordering.RoomID{},
 		records: map[ordering.DeviceKey]addrRecord{}, health: Health{DiskOK: true}, slowest: fetchWindow, idle: strangerWait,
 		welcomed: map[ordering.DeviceKey]bool{}, blamed: map[ordering.DeviceKey]bool{},
+		found: map[ordering.DeviceKey]time.Time{},
 	}
 	copy(n.self[:], cfg.Key.Public().(ed25519.PublicKey))
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -250,6 +254,9 @@ func (n *Network) listen(bootstraps []peer.AddrInfo) (err error) {
 	n.host.SetStreamHandler(protocolJoin, n.serve(n.serveJoin))
 	n.host.SetStreamHandler(protocolFetch, n.serve(n.serveFetch))
 	n.host.SetStreamHandler(protocolFinals, n.serve(n.serveFinals))
+	if !n.cfg.NoMDNS {
+		n.host.SetStreamHandler(protocolNearby, n.serve(n.serveNearby))
+	}
 	n.host.SetStreamHandler(protocolKeys, n.serve(n.serveKeys))
 	return nil
 }

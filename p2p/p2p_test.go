@@ -89,6 +89,9 @@ func (s *scribe) ServeKeys(_ context.Context, _ ordering.DeviceKey, req wire.Key
 	}
 	return r
 }
+func (s *scribe) ServeNearby(_ context.Context, d ordering.DeviceKey) wire.NearbyReply {
+	return wire.NearbyReply{Offers: []wire.Offer{{Room: testRoom, Name: "for " + PeerIDOf(d), Invite: "tertulia:"}}}
+}
 func (s *scribe) Refused(d ordering.DeviceKey, r ordering.Reason) { s.calls <- said{"refused", d, r} }
 
 // await returns the next call of a kind about a device and forgets those before.

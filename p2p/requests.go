@@ -109,12 +109,12 @@ func (q *quota) take(d ordering.DeviceKey, known bool, now time.Time) bool {
 }
 
 type gates struct {
-	hello, join, fetch, finals, keys *gate
-	joins                            *quota
+	hello, join, fetch, finals, keys, nearby *gate
+	joins, asked                             *quota // asked: by neighbours
 }
 
 func newGates() gates {
-	return gates{newGate(), newGate(), newGate(), newGate(), newGate(), &quota{}}
+	return gates{newGate(), newGate(), newGate(), newGate(), newGate(), newGate(), &quota{}, &quota{}}
 }
 
 // call is one request on a stream of its own. Reads and writes fail after

@@ -149,6 +149,8 @@ func rowOf(m *chat.Message) row {
 		r.kind, r.text = rowSystem, systemText(m.Text, tr(textRenamedSelf, args{"Name": r.name}))
 	case chat.KindOrdering:
 		r.kind, r.text = rowSystem, systemText(m.Text, tr(textOrderingSet))
+	case chat.KindTitle:
+		r.kind, r.text = rowSystem, visibleLine(m.Text)
 	case chat.KindUnknown:
 		r.note = tr(textUnknown)
 	}

@@ -32,6 +32,9 @@ type Node struct {
 	Told    chat.Status
 	Shown   chat.View
 	Script  []chat.Event // what Events tells
+	Known   chat.Info
+	Near    []chat.Nearby
+	Receipt []chat.Confirmation
 	// OnPage and OnFinals are called before each Page and Finals, so that a test
 	// can change the room in the middle of a stream.
 	OnPage, OnFinals func()
@@ -42,6 +45,7 @@ type Node struct {
 	rooms   []*room
 	calls   []string
 	read    int
+	readers []chat.Reader
 	waiters map[chan struct{}]bool
 }
 
@@ -441,6 +445,44 @@ func (n *Node) SetUsername(_ context.Context, name string) error { return n.note
 func (n *Node) MarkRead(_ context.Context, room, position string) error {
 	return n.note("read %s %s", room, position)
 }
+
+func (n *Node) ConfirmRead(_ context.Context, room, username, id string) error {
+	return n.note("confirm %s %s %s", room, username, id)
+}
+
+func (n *Node) Confirmations(_ context.Context, room, username, id string) ([]chat.Confirmation, error) {
+	return n.Receipt, n.note("confirmations %s %s %s", room, username, id)
+}
+
+func (n *Node) Readers(context.Context, string) ([]chat.Reader, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.readers, nil
+}
+
+// SetReaders changes what Readers tells.
+func (n *Node) SetReaders(rs ...chat.Reader) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.readers = rs
+	n.tick()
+}
+
+func (n *Node) Info(_ context.Context, room, id string) (chat.Info, error) {
+	return n.Known, n.note("info %s %s", room, id)
+}
+
+func (n *Node) RenameRoom(_ context.Context, room, name string) error {
+	return n.note("rename %s to %s", room, name)
+}
+
+func (n *Node) SetRoomSettings(_ context.Context, room string, s chat.RoomSettings) error {
+	return n.note("settings %s %+v", room, s)
+}
+
+func (n *Node) Typing(_ context.Context, room string) error { return n.note("typing %s", room) }
+
+func (n *Node) Nearby(context.Context) ([]chat.Nearby, error) { return n.Near, nil }
 
 func (n *Node) Search(_ context.Context, q chat.SearchQuery) ([]chat.Message, error) {
 	n.mu.Lock()

@@ -30,12 +30,13 @@ func Message(m chat.Message) *pb.Message {
 		LeaderId:   m.Leader,
 		Late:       m.Late,
 		LamportTs:  m.Lamport,
-		TimeUnixMs: unixMS(m.Time),
+		TimeUnixMs: UnixMS(m.Time),
 		ClientId:   m.ClientID,
 		Mine:       m.Mine,
 		Unreadable: m.Unreadable,
 		Position:   []byte(m.Position),
 		Arrival:    m.Arrival,
+		Received:   int64(m.Received),
 	}
 }
 
@@ -58,12 +59,13 @@ func ChatMessage(m *pb.Message) chat.Message {
 		Leader:     m.GetLeaderId(),
 		Late:       m.GetLate(),
 		Lamport:    m.GetLamportTs(),
-		Time:       fromUnixMS(m.GetTimeUnixMs()),
+		Time:       ChatTime(m.GetTimeUnixMs()),
 		ClientID:   m.GetClientId(),
 		Mine:       m.GetMine(),
 		Unreadable: m.GetUnreadable(),
 		Position:   string(m.GetPosition()),
 		Arrival:    m.GetArrival(),
+		Received:   int(m.GetReceived()),
 	}
 }
 
@@ -88,6 +90,13 @@ func Room(r chat.Room) *pb.RoomInfo {
 		Total:      r.Total,
 		FinalIndex: r.FinalIndex,
 		Waiting:    r.Waiting,
+
+		WaitsFor:    r.WaitsFor,
+		FirstUnread: r.FirstUnread,
+		Readers:     Readers(r.Readers),
+		Typing:      each(r.Typing, person),
+		Settings:    RoomSettings(r.Settings),
+		Merges:      each(r.Merges, merge),
 	}
 	if r.Last != nil {
 		info.Last = Message(*r.Last)
@@ -110,6 +119,13 @@ func ChatRoom(r *pb.RoomInfo) chat.Room {
 		Total:      r.GetTotal(),
 		FinalIndex: r.GetFinalIndex(),
 		Waiting:    r.GetWaiting(),
+
+		WaitsFor:    r.GetWaitsFor(),
+		FirstUnread: r.GetFirstUnread(),
+		Readers:     ChatReaders(r.GetReaders()),
+		Typing:      each(r.GetTyping(), chatPerson),
+		Settings:    ChatRoomSettings(r.GetSettings()),
+		Merges:      each(r.GetMerges(), chatMerge),
 	}
 	if r.GetLast() != nil {
 		last := ChatMessage(r.GetLast())
@@ -126,30 +142,34 @@ func ChatRooms(rs []*pb.RoomInfo) []chat.Room { return each(rs, ChatRoom) }
 
 // Members returns ms as the service sends them.
 func Members(ms []chat.Member) []*pb.Member {
-	return each(ms, func(m chat.Member) *pb.Member {
-		return &pb.Member{
-			Name:        m.Name,
-			PeerId:      m.PeerID,
-			Fingerprint: m.Fingerprint,
-			Creator:     m.Creator,
-			Self:        m.Self,
-			State:       string(m.State),
-		}
-	})
+	return each(ms, member)
+}
+
+func member(m chat.Member) *pb.Member {
+	return &pb.Member{
+		Name:        m.Name,
+		PeerId:      m.PeerID,
+		Fingerprint: m.Fingerprint,
+		Creator:     m.Creator,
+		Self:        m.Self,
+		State:       string(m.State),
+	}
 }
 
 // ChatMembers is the inverse of Members.
 func ChatMembers(ms []*pb.Member) []chat.Member {
-	return each(ms, func(m *pb.Member) chat.Member {
-		return chat.Member{
-			Name:        m.GetName(),
-			PeerID:      m.GetPeerId(),
-			Fingerprint: m.GetFingerprint(),
-			Creator:     m.GetCreator(),
-			Self:        m.GetSelf(),
-			State:       chat.PeerState(m.GetState()),
-		}
-	})
+	return each(ms, chatMember)
+}
+
+func chatMember(m *pb.Member) chat.Member {
+	return chat.Member{
+		Name:        m.GetName(),
+		PeerID:      m.GetPeerId(),
+		Fingerprint: m.GetFingerprint(),
+		Creator:     m.GetCreator(),
+		Self:        m.GetSelf(),
+		State:       chat.PeerState(m.GetState()),
+	}
 }
 
 // View returns v as the service sends it.
@@ -286,6 +306,8 @@ func roomStatus(r chat.RoomStatus) *pb.RoomStatus {
 		TailHash: r.TailHash,
 		Parked:   int64(r.Parked),
 		Diverged: r.Diverged,
+		Links:    each(r.Links, link),
+		Turns:    each(r.Turns, turn),
 	}
 }
 
@@ -311,6 +333,8 @@ func chatRoomStatus(r *pb.RoomStatus) chat.RoomStatus {
 		TailHash: r.GetTailHash(),
 		Parked:   int(r.GetParked()),
 		Diverged: r.GetDiverged(),
+		Links:    each(r.GetLinks(), chatLink),
+		Turns:    each(r.GetTurns(), chatTurn),
 	}
 }
 
@@ -326,14 +350,16 @@ func each[A, B any](list []A, turn func(A) B) []B {
 	return turned
 }
 
-func unixMS(t time.Time) int64 {
+// UnixMS returns a time as the service sends it.
+func UnixMS(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMilli()
 }
 
-func fromUnixMS(ms int64) time.Time {
+// ChatTime is the inverse of UnixMS.
+func ChatTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}

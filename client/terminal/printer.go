@@ -161,6 +161,8 @@ func systemText(m chat.Message) string {
 		return m.Sender + " has another name"
 	case chat.KindOrdering:
 		return "the order of the room was switched"
+	case chat.KindTitle:
+		return "the room has another name"
 	case chat.KindText, chat.KindUnknown:
 	}
 	return "this line needs a newer version"
@@ -270,6 +272,70 @@ func (p *Printer) replaced(id, by, clientID string) {
 			By       string `json:"by"`
 			ClientID string `json:"client_id"`
 		}{"replaced", id, by, clientID})
+	}
+}
+
+// read tells how far a person has read a room.
+func (p *Printer) read(room chat.Room, r chat.Reader) {
+	if p.JSON {
+		p.json(struct {
+			Event    string `json:"event"`
+			Room     string `json:"room"`
+			RoomID   string `json:"room_id"`
+			Reader   string `json:"reader"`
+			ReaderID string `json:"reader_id"`
+			UpTo     uint64 `json:"up_to"`
+		}{"read", room.Name, room.ID, r.Name, r.ID, r.UpTo})
+	}
+}
+
+func (p *Printer) replyRead(room chat.Room, id string) {
+	if p.JSON {
+		p.json(struct {
+			Event  string `json:"event"`
+			To     string `json:"to"`
+			Room   string `json:"room"`
+			RoomID string `json:"room_id"`
+			ID     string `json:"id"`
+		}{"reply", "read", room.Name, room.ID, id})
+	}
+}
+
+// confirmationLine is a message and who has read it as a JSON value.
+type confirmationLine struct {
+	ID      string   `json:"id"`
+	Index   uint64   `json:"index"` // 0: not final yet
+	Text    string   `json:"text"`
+	Readers []string `json:"readers"`
+}
+
+func (p *Printer) replyConfirmations(room chat.Room, list []chat.Confirmation) {
+	lines := make([]confirmationLine, len(list))
+	for i, c := range list {
+		lines[i] = confirmationLine{c.Message.ID, c.Message.Index, c.Message.Text, make([]string, 0, len(c.Readers))}
+		for _, r := range c.Readers {
+			lines[i].Readers = append(lines[i].Readers, r.Name)
+		}
+	}
+	if p.JSON {
+		p.json(struct {
+			Event         string             `json:"event"`
+			To            string             `json:"to"`
+			Room          string             `json:"room"`
+			RoomID        string             `json:"room_id"`
+			Confirmations []confirmationLine `json:"confirmations"`
+		}{"reply", "confirmations", room.Name, room.ID, lines})
+		return
+	}
+	for _, l := range lines {
+		readers := "nobody yet"
+		if len(l.Readers) > 0 {
+			readers = strings.Join(l.Readers, ", ")
+		}
+		p.status(fmt.Sprintf("%d “%s”: %s", l.Index, quote(l.Text), readers))
+	}
+	if len(lines) == 0 {
+		p.status("none of your messages here is final yet")
 	}
 }
 
@@ -457,6 +523,8 @@ var slashCommands = [...]struct{ usage, what string }{
 	{"/who", "who may write here"},
 	{"/rooms", "the rooms of this node"},
 	{"/room NAME", "talk in another room"},
+	{"/read ID", "say that you have read up to a message"},
+	{"/confirmations [ID]", "who has read a message, or your last ones"},
 	{"/help", "this list"},
 	{"/quit", "leave when everything is sent"},
 }

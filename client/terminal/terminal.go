@@ -189,6 +189,7 @@ type result struct {
 type heard struct {
 	attached *client.Attached
 	message  *chat.Message
+	reader   *chat.Reader
 	caughtUp bool
 	detached error
 	fatal    error // never attached, and trying again will not help
@@ -412,6 +413,8 @@ func (t *talk) hear(h heard) {
 			}
 		}
 		t.noteProgress(h.tentative, m.State == chat.Final)
+	case h.reader != nil:
+		t.print.read(t.room, *h.reader)
 	case h.caughtUp:
 		t.caughtUp = true
 	case h.detached != nil:
@@ -532,7 +535,7 @@ func (t *talk) listenOnce(ctx context.Context, room chat.Room, cursor *client.Cu
 	if err := t.c.JoinUser(ctx, room.ID, t.cfg.Username); err != nil && chat.CodeOf(err) != chat.CodeDisk {
 		return false, err
 	}
-	s, err := t.c.Attach(ctx, client.Attach{Room: room.ID, Replay: t.cfg.Replay, From: t.cfg.From, Resume: cursor})
+	s, err := t.c.Attach(ctx, client.Attach{Room: room.ID, Replay: t.cfg.Replay, From: t.cfg.From, Readers: t.cfg.JSON, Resume: cursor})
 	if err != nil {
 		return false, err
 	}
@@ -541,8 +544,8 @@ func (t *talk) listenOnce(ctx context.Context, room chat.Room, cursor *client.Cu
 		return true, ctx.Err()
 	}
 	for s.Next() {
-		h := heard{caughtUp: s.CaughtUp, known: s.Known, tentative: s.Tentative()}
-		if !s.CaughtUp {
+		h := heard{caughtUp: s.CaughtUp, reader: s.Reader, known: s.Known, tentative: s.Tentative()}
+		if !s.CaughtUp && s.Reader == nil {
 			m := s.Message
 			h.message = &m
 		}
@@ -642,8 +645,16 @@ func (t *talk) command(ctx context.Context, j job) result {
 			err = chat.Errorf(chat.CodeUnreachable, "The room %s is not joined yet.", room.Name).WithHint("Try again when /rooms shows it joined.")
 		}
 		r.err, r.enter, r.reply = err, &room, func(p *Printer) { p.replyRoom(room) }
-	case "/confirmations", "/read":
-		r.err = chat.Errorf(chat.CodeLater, "%s comes with a later version.", j.command)
+	case "/read":
+		if j.argument == "" {
+			r.err = chat.Errorf(chat.CodeInvalid, "/read needs the id of a message.").WithHint("chat --json shows the ids.")
+			return r
+		}
+		r.err = t.c.ConfirmRead(ctx, j.room.ID, t.cfg.Username, j.argument)
+		r.reply = func(p *Printer) { p.replyRead(j.room, j.argument) }
+	case "/confirmations":
+		list, err := t.c.Confirmations(ctx, j.room.ID, t.cfg.Username, j.argument)
+		r.err, r.reply = err, func(p *Printer) { p.replyConfirmations(j.room, list) }
 	default:
 		r.err = chat.Errorf(chat.CodeInvalid, "There is no command %s; the line was not sent.", Escape(j.command)).
 			WithHint("/help lists the commands; // begins a message with a slash.")

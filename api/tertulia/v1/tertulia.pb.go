@@ -2554,6 +2554,94 @@ func (x *ConfirmationsResponse) GetConfirmations() []*Confirmation {
 	return nil
 }
 
+type ReadersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Room          string                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadersRequest) Reset() {
+	*x = ReadersRequest{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadersRequest) ProtoMessage() {}
+
+func (x *ReadersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadersRequest.ProtoReflect.Descriptor instead.
+func (*ReadersRequest) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReadersRequest) GetRoom() string {
+	if x != nil {
+		return x.Room
+	}
+	return ""
+}
+
+type ReadersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Readers       []*Reader              `protobuf:"bytes,1,rep,name=readers,proto3" json:"readers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadersResponse) Reset() {
+	*x = ReadersResponse{}
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadersResponse) ProtoMessage() {}
+
+func (x *ReadersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadersResponse.ProtoReflect.Descriptor instead.
+func (*ReadersResponse) Descriptor() ([]byte, []int) {
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReadersResponse) GetReaders() []*Reader {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
 type Parent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2567,7 +2655,7 @@ type Parent struct {
 
 func (x *Parent) Reset() {
 	*x = Parent{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2667,7 @@ func (x *Parent) String() string {
 func (*Parent) ProtoMessage() {}
 
 func (x *Parent) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[32]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2680,7 @@ func (x *Parent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parent.ProtoReflect.Descriptor instead.
 func (*Parent) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{32}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Parent) GetId() string {
@@ -2626,7 +2714,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2726,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[33]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2739,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{33}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *InfoRequest) GetRoom() string {
@@ -2689,7 +2777,7 @@ type InfoResponse struct {
 
 func (x *InfoResponse) Reset() {
 	*x = InfoResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2789,7 @@ func (x *InfoResponse) String() string {
 func (*InfoResponse) ProtoMessage() {}
 
 func (x *InfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[34]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2802,7 @@ func (x *InfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
 func (*InfoResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{34}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InfoResponse) GetMessage() *Message {
@@ -2797,7 +2885,7 @@ type RenameRoomRequest struct {
 
 func (x *RenameRoomRequest) Reset() {
 	*x = RenameRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +2897,7 @@ func (x *RenameRoomRequest) String() string {
 func (*RenameRoomRequest) ProtoMessage() {}
 
 func (x *RenameRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[35]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +2910,7 @@ func (x *RenameRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameRoomRequest.ProtoReflect.Descriptor instead.
 func (*RenameRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{35}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RenameRoomRequest) GetRoom() string {
@@ -2847,7 +2935,7 @@ type RenameRoomResponse struct {
 
 func (x *RenameRoomResponse) Reset() {
 	*x = RenameRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +2947,7 @@ func (x *RenameRoomResponse) String() string {
 func (*RenameRoomResponse) ProtoMessage() {}
 
 func (x *RenameRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[36]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +2960,7 @@ func (x *RenameRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameRoomResponse.ProtoReflect.Descriptor instead.
 func (*RenameRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{36}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{38}
 }
 
 type SetRoomSettingsRequest struct {
@@ -2885,7 +2973,7 @@ type SetRoomSettingsRequest struct {
 
 func (x *SetRoomSettingsRequest) Reset() {
 	*x = SetRoomSettingsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +2985,7 @@ func (x *SetRoomSettingsRequest) String() string {
 func (*SetRoomSettingsRequest) ProtoMessage() {}
 
 func (x *SetRoomSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[37]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +2998,7 @@ func (x *SetRoomSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoomSettingsRequest.ProtoReflect.Descriptor instead.
 func (*SetRoomSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{37}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SetRoomSettingsRequest) GetRoom() string {
@@ -2935,7 +3023,7 @@ type SetRoomSettingsResponse struct {
 
 func (x *SetRoomSettingsResponse) Reset() {
 	*x = SetRoomSettingsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3035,7 @@ func (x *SetRoomSettingsResponse) String() string {
 func (*SetRoomSettingsResponse) ProtoMessage() {}
 
 func (x *SetRoomSettingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[38]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3048,7 @@ func (x *SetRoomSettingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoomSettingsResponse.ProtoReflect.Descriptor instead.
 func (*SetRoomSettingsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{38}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
 }
 
 type TypingRequest struct {
@@ -2972,7 +3060,7 @@ type TypingRequest struct {
 
 func (x *TypingRequest) Reset() {
 	*x = TypingRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +3072,7 @@ func (x *TypingRequest) String() string {
 func (*TypingRequest) ProtoMessage() {}
 
 func (x *TypingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[39]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +3085,7 @@ func (x *TypingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypingRequest.ProtoReflect.Descriptor instead.
 func (*TypingRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{39}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TypingRequest) GetRoom() string {
@@ -3015,7 +3103,7 @@ type TypingResponse struct {
 
 func (x *TypingResponse) Reset() {
 	*x = TypingResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3115,7 @@ func (x *TypingResponse) String() string {
 func (*TypingResponse) ProtoMessage() {}
 
 func (x *TypingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[40]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3128,7 @@ func (x *TypingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TypingResponse.ProtoReflect.Descriptor instead.
 func (*TypingResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{40}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
 }
 
 type NearbyRoom struct {
@@ -3055,7 +3143,7 @@ type NearbyRoom struct {
 
 func (x *NearbyRoom) Reset() {
 	*x = NearbyRoom{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3155,7 @@ func (x *NearbyRoom) String() string {
 func (*NearbyRoom) ProtoMessage() {}
 
 func (x *NearbyRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[41]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3168,7 @@ func (x *NearbyRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearbyRoom.ProtoReflect.Descriptor instead.
 func (*NearbyRoom) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{41}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *NearbyRoom) GetRoom() string {
@@ -3119,7 +3207,7 @@ type NearbyRequest struct {
 
 func (x *NearbyRequest) Reset() {
 	*x = NearbyRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3131,7 +3219,7 @@ func (x *NearbyRequest) String() string {
 func (*NearbyRequest) ProtoMessage() {}
 
 func (x *NearbyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[42]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3144,7 +3232,7 @@ func (x *NearbyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearbyRequest.ProtoReflect.Descriptor instead.
 func (*NearbyRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{42}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
 }
 
 type NearbyResponse struct {
@@ -3156,7 +3244,7 @@ type NearbyResponse struct {
 
 func (x *NearbyResponse) Reset() {
 	*x = NearbyResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3256,7 @@ func (x *NearbyResponse) String() string {
 func (*NearbyResponse) ProtoMessage() {}
 
 func (x *NearbyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[43]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3269,7 @@ func (x *NearbyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearbyResponse.ProtoReflect.Descriptor instead.
 func (*NearbyResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{43}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *NearbyResponse) GetRooms() []*NearbyRoom {
@@ -3203,7 +3291,7 @@ type SearchRequest struct {
 
 func (x *SearchRequest) Reset() {
 	*x = SearchRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3215,7 +3303,7 @@ func (x *SearchRequest) String() string {
 func (*SearchRequest) ProtoMessage() {}
 
 func (x *SearchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[44]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3228,7 +3316,7 @@ func (x *SearchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchRequest.ProtoReflect.Descriptor instead.
 func (*SearchRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{44}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SearchRequest) GetText() string {
@@ -3261,7 +3349,7 @@ type SearchResponse struct {
 
 func (x *SearchResponse) Reset() {
 	*x = SearchResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3361,7 @@ func (x *SearchResponse) String() string {
 func (*SearchResponse) ProtoMessage() {}
 
 func (x *SearchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[45]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3374,7 @@ func (x *SearchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchResponse.ProtoReflect.Descriptor instead.
 func (*SearchResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{45}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SearchResponse) GetMessages() []*Message {
@@ -3305,7 +3393,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3317,7 +3405,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[46]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3330,7 +3418,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{46}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MembersRequest) GetRoom() string {
@@ -3349,7 +3437,7 @@ type MembersResponse struct {
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +3449,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[47]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +3462,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{47}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -3392,7 +3480,7 @@ type RoomsRequest struct {
 
 func (x *RoomsRequest) Reset() {
 	*x = RoomsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +3492,7 @@ func (x *RoomsRequest) String() string {
 func (*RoomsRequest) ProtoMessage() {}
 
 func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[48]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +3505,7 @@ func (x *RoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsRequest.ProtoReflect.Descriptor instead.
 func (*RoomsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{48}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
 }
 
 type RoomsResponse struct {
@@ -3429,7 +3517,7 @@ type RoomsResponse struct {
 
 func (x *RoomsResponse) Reset() {
 	*x = RoomsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +3529,7 @@ func (x *RoomsResponse) String() string {
 func (*RoomsResponse) ProtoMessage() {}
 
 func (x *RoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[49]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +3542,7 @@ func (x *RoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomsResponse.ProtoReflect.Descriptor instead.
 func (*RoomsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{49}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoomsResponse) GetRooms() []*RoomInfo {
@@ -3473,7 +3561,7 @@ type RoomRequest struct {
 
 func (x *RoomRequest) Reset() {
 	*x = RoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +3573,7 @@ func (x *RoomRequest) String() string {
 func (*RoomRequest) ProtoMessage() {}
 
 func (x *RoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[50]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +3586,7 @@ func (x *RoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomRequest.ProtoReflect.Descriptor instead.
 func (*RoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{50}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RoomRequest) GetRoom() string {
@@ -3517,7 +3605,7 @@ type RoomResponse struct {
 
 func (x *RoomResponse) Reset() {
 	*x = RoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3529,7 +3617,7 @@ func (x *RoomResponse) String() string {
 func (*RoomResponse) ProtoMessage() {}
 
 func (x *RoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[51]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3542,7 +3630,7 @@ func (x *RoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomResponse.ProtoReflect.Descriptor instead.
 func (*RoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{51}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RoomResponse) GetRoom() *RoomInfo {
@@ -3563,7 +3651,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3663,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[52]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3676,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{52}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CreateRoomRequest) GetName() string {
@@ -3614,7 +3702,7 @@ type CreateRoomResponse struct {
 
 func (x *CreateRoomResponse) Reset() {
 	*x = CreateRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3714,7 @@ func (x *CreateRoomResponse) String() string {
 func (*CreateRoomResponse) ProtoMessage() {}
 
 func (x *CreateRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[53]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3727,7 @@ func (x *CreateRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomResponse.ProtoReflect.Descriptor instead.
 func (*CreateRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{53}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CreateRoomResponse) GetRoom() *RoomInfo {
@@ -3658,7 +3746,7 @@ type JoinRoomRequest struct {
 
 func (x *JoinRoomRequest) Reset() {
 	*x = JoinRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3670,7 +3758,7 @@ func (x *JoinRoomRequest) String() string {
 func (*JoinRoomRequest) ProtoMessage() {}
 
 func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[54]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3683,7 +3771,7 @@ func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{54}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *JoinRoomRequest) GetInvite() string {
@@ -3702,7 +3790,7 @@ type JoinRoomResponse struct {
 
 func (x *JoinRoomResponse) Reset() {
 	*x = JoinRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3802,7 @@ func (x *JoinRoomResponse) String() string {
 func (*JoinRoomResponse) ProtoMessage() {}
 
 func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[55]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3815,7 @@ func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{55}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *JoinRoomResponse) GetRoom() *RoomInfo {
@@ -3746,7 +3834,7 @@ type LeaveRoomRequest struct {
 
 func (x *LeaveRoomRequest) Reset() {
 	*x = LeaveRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +3846,7 @@ func (x *LeaveRoomRequest) String() string {
 func (*LeaveRoomRequest) ProtoMessage() {}
 
 func (x *LeaveRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[56]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +3859,7 @@ func (x *LeaveRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoomRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{56}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *LeaveRoomRequest) GetRoom() string {
@@ -3789,7 +3877,7 @@ type LeaveRoomResponse struct {
 
 func (x *LeaveRoomResponse) Reset() {
 	*x = LeaveRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3889,7 @@ func (x *LeaveRoomResponse) String() string {
 func (*LeaveRoomResponse) ProtoMessage() {}
 
 func (x *LeaveRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[57]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3902,7 @@ func (x *LeaveRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRoomResponse.ProtoReflect.Descriptor instead.
 func (*LeaveRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{57}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
 }
 
 type RemoveMemberRequest struct {
@@ -3827,7 +3915,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3839,7 +3927,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[58]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3852,7 +3940,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{58}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RemoveMemberRequest) GetRoom() string {
@@ -3877,7 +3965,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +3977,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[59]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +3990,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{59}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{61}
 }
 
 type SwitchRoomRequest struct {
@@ -3915,7 +4003,7 @@ type SwitchRoomRequest struct {
 
 func (x *SwitchRoomRequest) Reset() {
 	*x = SwitchRoomRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +4015,7 @@ func (x *SwitchRoomRequest) String() string {
 func (*SwitchRoomRequest) ProtoMessage() {}
 
 func (x *SwitchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[60]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +4028,7 @@ func (x *SwitchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRoomRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{60}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SwitchRoomRequest) GetRoom() string {
@@ -3965,7 +4053,7 @@ type SwitchRoomResponse struct {
 
 func (x *SwitchRoomResponse) Reset() {
 	*x = SwitchRoomResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3977,7 +4065,7 @@ func (x *SwitchRoomResponse) String() string {
 func (*SwitchRoomResponse) ProtoMessage() {}
 
 func (x *SwitchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[61]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3990,7 +4078,7 @@ func (x *SwitchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRoomResponse.ProtoReflect.Descriptor instead.
 func (*SwitchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{61}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{63}
 }
 
 type InviteRequest struct {
@@ -4006,7 +4094,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4018,7 +4106,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[62]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4031,7 +4119,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{62}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *InviteRequest) GetRoom() string {
@@ -4064,7 +4152,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4076,7 +4164,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[63]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4089,7 +4177,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{63}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *InviteResponse) GetInvite() string {
@@ -4107,7 +4195,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4119,7 +4207,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[64]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4132,7 +4220,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{64}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{66}
 }
 
 type StatusResponse struct {
@@ -4154,7 +4242,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4254,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[65]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4267,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{65}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -4253,7 +4341,7 @@ type ViewRequest struct {
 
 func (x *ViewRequest) Reset() {
 	*x = ViewRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4265,7 +4353,7 @@ func (x *ViewRequest) String() string {
 func (*ViewRequest) ProtoMessage() {}
 
 func (x *ViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[66]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4278,7 +4366,7 @@ func (x *ViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewRequest.ProtoReflect.Descriptor instead.
 func (*ViewRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{66}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{68}
 }
 
 type ViewResponse struct {
@@ -4299,7 +4387,7 @@ type ViewResponse struct {
 
 func (x *ViewResponse) Reset() {
 	*x = ViewResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4311,7 +4399,7 @@ func (x *ViewResponse) String() string {
 func (*ViewResponse) ProtoMessage() {}
 
 func (x *ViewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[67]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4324,7 +4412,7 @@ func (x *ViewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewResponse.ProtoReflect.Descriptor instead.
 func (*ViewResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{67}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ViewResponse) GetNodeId() string {
@@ -4384,7 +4472,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4396,7 +4484,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[68]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4409,7 +4497,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{68}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{70}
 }
 
 type ChangesResponse struct {
@@ -4420,7 +4508,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4432,7 +4520,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[69]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4445,7 +4533,7 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{69}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{71}
 }
 
 type PageRequest struct {
@@ -4465,7 +4553,7 @@ type PageRequest struct {
 
 func (x *PageRequest) Reset() {
 	*x = PageRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4565,7 @@ func (x *PageRequest) String() string {
 func (*PageRequest) ProtoMessage() {}
 
 func (x *PageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[70]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4490,7 +4578,7 @@ func (x *PageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageRequest.ProtoReflect.Descriptor instead.
 func (*PageRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{70}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PageRequest) GetRoom() string {
@@ -4547,7 +4635,7 @@ type PageResponse struct {
 
 func (x *PageResponse) Reset() {
 	*x = PageResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4559,7 +4647,7 @@ func (x *PageResponse) String() string {
 func (*PageResponse) ProtoMessage() {}
 
 func (x *PageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[71]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4572,7 +4660,7 @@ func (x *PageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageResponse.ProtoReflect.Descriptor instead.
 func (*PageResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{71}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PageResponse) GetMessages() []*Message {
@@ -4614,7 +4702,7 @@ type SinceRequest struct {
 
 func (x *SinceRequest) Reset() {
 	*x = SinceRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +4714,7 @@ func (x *SinceRequest) String() string {
 func (*SinceRequest) ProtoMessage() {}
 
 func (x *SinceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[72]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +4727,7 @@ func (x *SinceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceRequest.ProtoReflect.Descriptor instead.
 func (*SinceRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{72}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *SinceRequest) GetRoom() string {
@@ -4672,7 +4760,7 @@ type SinceResponse struct {
 
 func (x *SinceResponse) Reset() {
 	*x = SinceResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4684,7 +4772,7 @@ func (x *SinceResponse) String() string {
 func (*SinceResponse) ProtoMessage() {}
 
 func (x *SinceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[73]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4697,7 +4785,7 @@ func (x *SinceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinceResponse.ProtoReflect.Descriptor instead.
 func (*SinceResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{73}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *SinceResponse) GetMessages() []*Message {
@@ -4719,7 +4807,7 @@ type FinalsRequest struct {
 
 func (x *FinalsRequest) Reset() {
 	*x = FinalsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4731,7 +4819,7 @@ func (x *FinalsRequest) String() string {
 func (*FinalsRequest) ProtoMessage() {}
 
 func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[74]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4744,7 +4832,7 @@ func (x *FinalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsRequest.ProtoReflect.Descriptor instead.
 func (*FinalsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{74}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *FinalsRequest) GetRoom() string {
@@ -4777,7 +4865,7 @@ type FinalsResponse struct {
 
 func (x *FinalsResponse) Reset() {
 	*x = FinalsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4789,7 +4877,7 @@ func (x *FinalsResponse) String() string {
 func (*FinalsResponse) ProtoMessage() {}
 
 func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[75]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4802,7 +4890,7 @@ func (x *FinalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinalsResponse.ProtoReflect.Descriptor instead.
 func (*FinalsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{75}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *FinalsResponse) GetMessages() []*Message {
@@ -4821,7 +4909,7 @@ type SetUsernameRequest struct {
 
 func (x *SetUsernameRequest) Reset() {
 	*x = SetUsernameRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4833,7 +4921,7 @@ func (x *SetUsernameRequest) String() string {
 func (*SetUsernameRequest) ProtoMessage() {}
 
 func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[76]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4846,7 +4934,7 @@ func (x *SetUsernameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameRequest.ProtoReflect.Descriptor instead.
 func (*SetUsernameRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{76}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *SetUsernameRequest) GetUsername() string {
@@ -4864,7 +4952,7 @@ type SetUsernameResponse struct {
 
 func (x *SetUsernameResponse) Reset() {
 	*x = SetUsernameResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4876,7 +4964,7 @@ func (x *SetUsernameResponse) String() string {
 func (*SetUsernameResponse) ProtoMessage() {}
 
 func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[77]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4889,7 +4977,7 @@ func (x *SetUsernameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUsernameResponse.ProtoReflect.Descriptor instead.
 func (*SetUsernameResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{77}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{79}
 }
 
 type MarkReadRequest struct {
@@ -4902,7 +4990,7 @@ type MarkReadRequest struct {
 
 func (x *MarkReadRequest) Reset() {
 	*x = MarkReadRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4914,7 +5002,7 @@ func (x *MarkReadRequest) String() string {
 func (*MarkReadRequest) ProtoMessage() {}
 
 func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[78]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4927,7 +5015,7 @@ func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
 func (*MarkReadRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{78}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *MarkReadRequest) GetRoom() string {
@@ -4952,7 +5040,7 @@ type MarkReadResponse struct {
 
 func (x *MarkReadResponse) Reset() {
 	*x = MarkReadResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4964,7 +5052,7 @@ func (x *MarkReadResponse) String() string {
 func (*MarkReadResponse) ProtoMessage() {}
 
 func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[79]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4977,7 +5065,7 @@ func (x *MarkReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkReadResponse.ProtoReflect.Descriptor instead.
 func (*MarkReadResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{79}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{81}
 }
 
 type EventsRequest struct {
@@ -4988,7 +5076,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5000,7 +5088,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[80]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5013,7 +5101,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{80}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{82}
 }
 
 type EventsResponse struct {
@@ -5036,7 +5124,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5048,7 +5136,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tertulia_v1_tertulia_proto_msgTypes[81]
+	mi := &file_tertulia_v1_tertulia_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5061,7 +5149,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{81}
+	return file_tertulia_v1_tertulia_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *EventsResponse) GetType() string {
@@ -5359,7 +5447,11 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\v2\x14.tertulia.v1.MessageR\amessage\x12-\n" +
 	"\areaders\x18\x02 \x03(\v2\x13.tertulia.v1.PersonR\areaders\"X\n" +
 	"\x15ConfirmationsResponse\x12?\n" +
-	"\rconfirmations\x18\x01 \x03(\v2\x19.tertulia.v1.ConfirmationR\rconfirmations\"@\n" +
+	"\rconfirmations\x18\x01 \x03(\v2\x19.tertulia.v1.ConfirmationR\rconfirmations\"$\n" +
+	"\x0eReadersRequest\x12\x12\n" +
+	"\x04room\x18\x01 \x01(\tR\x04room\"@\n" +
+	"\x0fReadersResponse\x12-\n" +
+	"\areaders\x18\x01 \x03(\v2\x13.tertulia.v1.ReaderR\areaders\"@\n" +
 	"\x06Parent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -5513,7 +5605,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x05epoch\x18\t \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\bordering\x18\n" +
 	" \x01(\tR\bordering\x12\x12\n" +
-	"\x04view\x18\v \x03(\tR\x04view2\xd8\x11\n" +
+	"\x04view\x18\v \x03(\tR\x04view2\x9e\x12\n" +
 	"\vChatService\x12G\n" +
 	"\bJoinUser\x12\x1c.tertulia.v1.JoinUserRequest\x1a\x1d.tertulia.v1.JoinUserResponse\x12P\n" +
 	"\vSendMessage\x12\x1f.tertulia.v1.SendMessageRequest\x1a .tertulia.v1.SendMessageResponse\x12I\n" +
@@ -5521,7 +5613,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\vConfirmRead\x12\x1f.tertulia.v1.ConfirmReadRequest\x1a .tertulia.v1.ConfirmReadResponse\x12J\n" +
 	"\tLeaveUser\x12\x1d.tertulia.v1.LeaveUserRequest\x1a\x1e.tertulia.v1.LeaveUserResponse\x12D\n" +
 	"\aHistory\x12\x1b.tertulia.v1.HistoryRequest\x1a\x1c.tertulia.v1.HistoryResponse\x12V\n" +
-	"\rConfirmations\x12!.tertulia.v1.ConfirmationsRequest\x1a\".tertulia.v1.ConfirmationsResponse\x12A\n" +
+	"\rConfirmations\x12!.tertulia.v1.ConfirmationsRequest\x1a\".tertulia.v1.ConfirmationsResponse\x12D\n" +
+	"\aReaders\x12\x1b.tertulia.v1.ReadersRequest\x1a\x1c.tertulia.v1.ReadersResponse\x12A\n" +
 	"\x06Search\x12\x1a.tertulia.v1.SearchRequest\x1a\x1b.tertulia.v1.SearchResponse\x12D\n" +
 	"\aMembers\x12\x1b.tertulia.v1.MembersRequest\x1a\x1c.tertulia.v1.MembersResponse\x12>\n" +
 	"\x05Rooms\x12\x19.tertulia.v1.RoomsRequest\x1a\x1a.tertulia.v1.RoomsResponse\x12;\n" +
@@ -5562,7 +5655,7 @@ func file_tertulia_v1_tertulia_proto_rawDescGZIP() []byte {
 	return file_tertulia_v1_tertulia_proto_rawDescData
 }
 
-var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_tertulia_v1_tertulia_proto_msgTypes = make([]protoimpl.MessageInfo, 86)
 var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*Error)(nil),                   // 0: tertulia.v1.Error
 	(*Message)(nil),                 // 1: tertulia.v1.Message
@@ -5596,58 +5689,60 @@ var file_tertulia_v1_tertulia_proto_goTypes = []any{
 	(*ConfirmationsRequest)(nil),    // 29: tertulia.v1.ConfirmationsRequest
 	(*Confirmation)(nil),            // 30: tertulia.v1.Confirmation
 	(*ConfirmationsResponse)(nil),   // 31: tertulia.v1.ConfirmationsResponse
-	(*Parent)(nil),                  // 32: tertulia.v1.Parent
-	(*InfoRequest)(nil),             // 33: tertulia.v1.InfoRequest
-	(*InfoResponse)(nil),            // 34: tertulia.v1.InfoResponse
-	(*RenameRoomRequest)(nil),       // 35: tertulia.v1.RenameRoomRequest
-	(*RenameRoomResponse)(nil),      // 36: tertulia.v1.RenameRoomResponse
-	(*SetRoomSettingsRequest)(nil),  // 37: tertulia.v1.SetRoomSettingsRequest
-	(*SetRoomSettingsResponse)(nil), // 38: tertulia.v1.SetRoomSettingsResponse
-	(*TypingRequest)(nil),           // 39: tertulia.v1.TypingRequest
-	(*TypingResponse)(nil),          // 40: tertulia.v1.TypingResponse
-	(*NearbyRoom)(nil),              // 41: tertulia.v1.NearbyRoom
-	(*NearbyRequest)(nil),           // 42: tertulia.v1.NearbyRequest
-	(*NearbyResponse)(nil),          // 43: tertulia.v1.NearbyResponse
-	(*SearchRequest)(nil),           // 44: tertulia.v1.SearchRequest
-	(*SearchResponse)(nil),          // 45: tertulia.v1.SearchResponse
-	(*MembersRequest)(nil),          // 46: tertulia.v1.MembersRequest
-	(*MembersResponse)(nil),         // 47: tertulia.v1.MembersResponse
-	(*RoomsRequest)(nil),            // 48: tertulia.v1.RoomsRequest
-	(*RoomsResponse)(nil),           // 49: tertulia.v1.RoomsResponse
-	(*RoomRequest)(nil),             // 50: tertulia.v1.RoomRequest
-	(*RoomResponse)(nil),            // 51: tertulia.v1.RoomResponse
-	(*CreateRoomRequest)(nil),       // 52: tertulia.v1.CreateRoomRequest
-	(*CreateRoomResponse)(nil),      // 53: tertulia.v1.CreateRoomResponse
-	(*JoinRoomRequest)(nil),         // 54: tertulia.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),        // 55: tertulia.v1.JoinRoomResponse
-	(*LeaveRoomRequest)(nil),        // 56: tertulia.v1.LeaveRoomRequest
-	(*LeaveRoomResponse)(nil),       // 57: tertulia.v1.LeaveRoomResponse
-	(*RemoveMemberRequest)(nil),     // 58: tertulia.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),    // 59: tertulia.v1.RemoveMemberResponse
-	(*SwitchRoomRequest)(nil),       // 60: tertulia.v1.SwitchRoomRequest
-	(*SwitchRoomResponse)(nil),      // 61: tertulia.v1.SwitchRoomResponse
-	(*InviteRequest)(nil),           // 62: tertulia.v1.InviteRequest
-	(*InviteResponse)(nil),          // 63: tertulia.v1.InviteResponse
-	(*StatusRequest)(nil),           // 64: tertulia.v1.StatusRequest
-	(*StatusResponse)(nil),          // 65: tertulia.v1.StatusResponse
-	(*ViewRequest)(nil),             // 66: tertulia.v1.ViewRequest
-	(*ViewResponse)(nil),            // 67: tertulia.v1.ViewResponse
-	(*ChangesRequest)(nil),          // 68: tertulia.v1.ChangesRequest
-	(*ChangesResponse)(nil),         // 69: tertulia.v1.ChangesResponse
-	(*PageRequest)(nil),             // 70: tertulia.v1.PageRequest
-	(*PageResponse)(nil),            // 71: tertulia.v1.PageResponse
-	(*SinceRequest)(nil),            // 72: tertulia.v1.SinceRequest
-	(*SinceResponse)(nil),           // 73: tertulia.v1.SinceResponse
-	(*FinalsRequest)(nil),           // 74: tertulia.v1.FinalsRequest
-	(*FinalsResponse)(nil),          // 75: tertulia.v1.FinalsResponse
-	(*SetUsernameRequest)(nil),      // 76: tertulia.v1.SetUsernameRequest
-	(*SetUsernameResponse)(nil),     // 77: tertulia.v1.SetUsernameResponse
-	(*MarkReadRequest)(nil),         // 78: tertulia.v1.MarkReadRequest
-	(*MarkReadResponse)(nil),        // 79: tertulia.v1.MarkReadResponse
-	(*EventsRequest)(nil),           // 80: tertulia.v1.EventsRequest
-	(*EventsResponse)(nil),          // 81: tertulia.v1.EventsResponse
-	nil,                             // 82: tertulia.v1.RoomStatus.ClocksEntry
-	nil,                             // 83: tertulia.v1.StatusResponse.RefusedEntry
+	(*ReadersRequest)(nil),          // 32: tertulia.v1.ReadersRequest
+	(*ReadersResponse)(nil),         // 33: tertulia.v1.ReadersResponse
+	(*Parent)(nil),                  // 34: tertulia.v1.Parent
+	(*InfoRequest)(nil),             // 35: tertulia.v1.InfoRequest
+	(*InfoResponse)(nil),            // 36: tertulia.v1.InfoResponse
+	(*RenameRoomRequest)(nil),       // 37: tertulia.v1.RenameRoomRequest
+	(*RenameRoomResponse)(nil),      // 38: tertulia.v1.RenameRoomResponse
+	(*SetRoomSettingsRequest)(nil),  // 39: tertulia.v1.SetRoomSettingsRequest
+	(*SetRoomSettingsResponse)(nil), // 40: tertulia.v1.SetRoomSettingsResponse
+	(*TypingRequest)(nil),           // 41: tertulia.v1.TypingRequest
+	(*TypingResponse)(nil),          // 42: tertulia.v1.TypingResponse
+	(*NearbyRoom)(nil),              // 43: tertulia.v1.NearbyRoom
+	(*NearbyRequest)(nil),           // 44: tertulia.v1.NearbyRequest
+	(*NearbyResponse)(nil),          // 45: tertulia.v1.NearbyResponse
+	(*SearchRequest)(nil),           // 46: tertulia.v1.SearchRequest
+	(*SearchResponse)(nil),          // 47: tertulia.v1.SearchResponse
+	(*MembersRequest)(nil),          // 48: tertulia.v1.MembersRequest
+	(*MembersResponse)(nil),         // 49: tertulia.v1.MembersResponse
+	(*RoomsRequest)(nil),            // 50: tertulia.v1.RoomsRequest
+	(*RoomsResponse)(nil),           // 51: tertulia.v1.RoomsResponse
+	(*RoomRequest)(nil),             // 52: tertulia.v1.RoomRequest
+	(*RoomResponse)(nil),            // 53: tertulia.v1.RoomResponse
+	(*CreateRoomRequest)(nil),       // 54: tertulia.v1.CreateRoomRequest
+	(*CreateRoomResponse)(nil),      // 55: tertulia.v1.CreateRoomResponse
+	(*JoinRoomRequest)(nil),         // 56: tertulia.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),        // 57: tertulia.v1.JoinRoomResponse
+	(*LeaveRoomRequest)(nil),        // 58: tertulia.v1.LeaveRoomRequest
+	(*LeaveRoomResponse)(nil),       // 59: tertulia.v1.LeaveRoomResponse
+	(*RemoveMemberRequest)(nil),     // 60: tertulia.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),    // 61: tertulia.v1.RemoveMemberResponse
+	(*SwitchRoomRequest)(nil),       // 62: tertulia.v1.SwitchRoomRequest
+	(*SwitchRoomResponse)(nil),      // 63: tertulia.v1.SwitchRoomResponse
+	(*InviteRequest)(nil),           // 64: tertulia.v1.InviteRequest
+	(*InviteResponse)(nil),          // 65: tertulia.v1.InviteResponse
+	(*StatusRequest)(nil),           // 66: tertulia.v1.StatusRequest
+	(*StatusResponse)(nil),          // 67: tertulia.v1.StatusResponse
+	(*ViewRequest)(nil),             // 68: tertulia.v1.ViewRequest
+	(*ViewResponse)(nil),            // 69: tertulia.v1.ViewResponse
+	(*ChangesRequest)(nil),          // 70: tertulia.v1.ChangesRequest
+	(*ChangesResponse)(nil),         // 71: tertulia.v1.ChangesResponse
+	(*PageRequest)(nil),             // 72: tertulia.v1.PageRequest
+	(*PageResponse)(nil),            // 73: tertulia.v1.PageResponse
+	(*SinceRequest)(nil),            // 74: tertulia.v1.SinceRequest
+	(*SinceResponse)(nil),           // 75: tertulia.v1.SinceResponse
+	(*FinalsRequest)(nil),           // 76: tertulia.v1.FinalsRequest
+	(*FinalsResponse)(nil),          // 77: tertulia.v1.FinalsResponse
+	(*SetUsernameRequest)(nil),      // 78: tertulia.v1.SetUsernameRequest
+	(*SetUsernameResponse)(nil),     // 79: tertulia.v1.SetUsernameResponse
+	(*MarkReadRequest)(nil),         // 80: tertulia.v1.MarkReadRequest
+	(*MarkReadResponse)(nil),        // 81: tertulia.v1.MarkReadResponse
+	(*EventsRequest)(nil),           // 82: tertulia.v1.EventsRequest
+	(*EventsResponse)(nil),          // 83: tertulia.v1.EventsResponse
+	nil,                             // 84: tertulia.v1.RoomStatus.ClocksEntry
+	nil,                             // 85: tertulia.v1.StatusResponse.RefusedEntry
 }
 var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	2,  // 0: tertulia.v1.RoomInfo.progress:type_name -> tertulia.v1.Progress
@@ -5657,7 +5752,7 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	6,  // 4: tertulia.v1.RoomInfo.settings:type_name -> tertulia.v1.RoomSettings
 	7,  // 5: tertulia.v1.RoomInfo.merges:type_name -> tertulia.v1.Merge
 	4,  // 6: tertulia.v1.Reader.person:type_name -> tertulia.v1.Person
-	82, // 7: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
+	84, // 7: tertulia.v1.RoomStatus.clocks:type_name -> tertulia.v1.RoomStatus.ClocksEntry
 	12, // 8: tertulia.v1.RoomStatus.replicas:type_name -> tertulia.v1.Replica
 	8,  // 9: tertulia.v1.RoomStatus.links:type_name -> tertulia.v1.Link
 	9,  // 10: tertulia.v1.RoomStatus.turns:type_name -> tertulia.v1.Turn
@@ -5670,93 +5765,96 @@ var file_tertulia_v1_tertulia_proto_depIdxs = []int32{
 	1,  // 17: tertulia.v1.Confirmation.message:type_name -> tertulia.v1.Message
 	4,  // 18: tertulia.v1.Confirmation.readers:type_name -> tertulia.v1.Person
 	30, // 19: tertulia.v1.ConfirmationsResponse.confirmations:type_name -> tertulia.v1.Confirmation
-	1,  // 20: tertulia.v1.InfoResponse.message:type_name -> tertulia.v1.Message
-	10, // 21: tertulia.v1.InfoResponse.author:type_name -> tertulia.v1.Member
-	32, // 22: tertulia.v1.InfoResponse.parents:type_name -> tertulia.v1.Parent
-	4,  // 23: tertulia.v1.InfoResponse.readers:type_name -> tertulia.v1.Person
-	6,  // 24: tertulia.v1.SetRoomSettingsRequest.settings:type_name -> tertulia.v1.RoomSettings
-	41, // 25: tertulia.v1.NearbyResponse.rooms:type_name -> tertulia.v1.NearbyRoom
-	1,  // 26: tertulia.v1.SearchResponse.messages:type_name -> tertulia.v1.Message
-	10, // 27: tertulia.v1.MembersResponse.members:type_name -> tertulia.v1.Member
-	3,  // 28: tertulia.v1.RoomsResponse.rooms:type_name -> tertulia.v1.RoomInfo
-	3,  // 29: tertulia.v1.RoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	3,  // 30: tertulia.v1.CreateRoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	3,  // 31: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
-	11, // 32: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
-	13, // 33: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
-	83, // 34: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
-	3,  // 35: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
-	11, // 36: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
-	1,  // 37: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
-	1,  // 38: tertulia.v1.SinceResponse.messages:type_name -> tertulia.v1.Message
-	1,  // 39: tertulia.v1.FinalsResponse.messages:type_name -> tertulia.v1.Message
-	14, // 40: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
-	16, // 41: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
-	19, // 42: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
-	23, // 43: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
-	25, // 44: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
-	27, // 45: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
-	29, // 46: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
-	44, // 47: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
-	46, // 48: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
-	48, // 49: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
-	50, // 50: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
-	52, // 51: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
-	54, // 52: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
-	56, // 53: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
-	58, // 54: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
-	60, // 55: tertulia.v1.ChatService.SwitchRoom:input_type -> tertulia.v1.SwitchRoomRequest
-	62, // 56: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
-	64, // 57: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
-	66, // 58: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
-	68, // 59: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
-	70, // 60: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
-	72, // 61: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
-	74, // 62: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
-	76, // 63: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
-	78, // 64: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
-	33, // 65: tertulia.v1.ChatService.Info:input_type -> tertulia.v1.InfoRequest
-	35, // 66: tertulia.v1.ChatService.RenameRoom:input_type -> tertulia.v1.RenameRoomRequest
-	37, // 67: tertulia.v1.ChatService.SetRoomSettings:input_type -> tertulia.v1.SetRoomSettingsRequest
-	39, // 68: tertulia.v1.ChatService.Typing:input_type -> tertulia.v1.TypingRequest
-	42, // 69: tertulia.v1.ChatService.Nearby:input_type -> tertulia.v1.NearbyRequest
-	80, // 70: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
-	15, // 71: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
-	17, // 72: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
-	22, // 73: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
-	24, // 74: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
-	26, // 75: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
-	28, // 76: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
-	31, // 77: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
-	45, // 78: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
-	47, // 79: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
-	49, // 80: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
-	51, // 81: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
-	53, // 82: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
-	55, // 83: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
-	57, // 84: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
-	59, // 85: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
-	61, // 86: tertulia.v1.ChatService.SwitchRoom:output_type -> tertulia.v1.SwitchRoomResponse
-	63, // 87: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
-	65, // 88: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
-	67, // 89: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
-	69, // 90: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
-	71, // 91: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
-	73, // 92: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
-	75, // 93: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
-	77, // 94: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
-	79, // 95: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
-	34, // 96: tertulia.v1.ChatService.Info:output_type -> tertulia.v1.InfoResponse
-	36, // 97: tertulia.v1.ChatService.RenameRoom:output_type -> tertulia.v1.RenameRoomResponse
-	38, // 98: tertulia.v1.ChatService.SetRoomSettings:output_type -> tertulia.v1.SetRoomSettingsResponse
-	40, // 99: tertulia.v1.ChatService.Typing:output_type -> tertulia.v1.TypingResponse
-	43, // 100: tertulia.v1.ChatService.Nearby:output_type -> tertulia.v1.NearbyResponse
-	81, // 101: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
-	71, // [71:102] is the sub-list for method output_type
-	40, // [40:71] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	5,  // 20: tertulia.v1.ReadersResponse.readers:type_name -> tertulia.v1.Reader
+	1,  // 21: tertulia.v1.InfoResponse.message:type_name -> tertulia.v1.Message
+	10, // 22: tertulia.v1.InfoResponse.author:type_name -> tertulia.v1.Member
+	34, // 23: tertulia.v1.InfoResponse.parents:type_name -> tertulia.v1.Parent
+	4,  // 24: tertulia.v1.InfoResponse.readers:type_name -> tertulia.v1.Person
+	6,  // 25: tertulia.v1.SetRoomSettingsRequest.settings:type_name -> tertulia.v1.RoomSettings
+	43, // 26: tertulia.v1.NearbyResponse.rooms:type_name -> tertulia.v1.NearbyRoom
+	1,  // 27: tertulia.v1.SearchResponse.messages:type_name -> tertulia.v1.Message
+	10, // 28: tertulia.v1.MembersResponse.members:type_name -> tertulia.v1.Member
+	3,  // 29: tertulia.v1.RoomsResponse.rooms:type_name -> tertulia.v1.RoomInfo
+	3,  // 30: tertulia.v1.RoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	3,  // 31: tertulia.v1.CreateRoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	3,  // 32: tertulia.v1.JoinRoomResponse.room:type_name -> tertulia.v1.RoomInfo
+	11, // 33: tertulia.v1.StatusResponse.peers:type_name -> tertulia.v1.Peer
+	13, // 34: tertulia.v1.StatusResponse.rooms:type_name -> tertulia.v1.RoomStatus
+	85, // 35: tertulia.v1.StatusResponse.refused:type_name -> tertulia.v1.StatusResponse.RefusedEntry
+	3,  // 36: tertulia.v1.ViewResponse.rooms:type_name -> tertulia.v1.RoomInfo
+	11, // 37: tertulia.v1.ViewResponse.peers:type_name -> tertulia.v1.Peer
+	1,  // 38: tertulia.v1.PageResponse.messages:type_name -> tertulia.v1.Message
+	1,  // 39: tertulia.v1.SinceResponse.messages:type_name -> tertulia.v1.Message
+	1,  // 40: tertulia.v1.FinalsResponse.messages:type_name -> tertulia.v1.Message
+	14, // 41: tertulia.v1.ChatService.JoinUser:input_type -> tertulia.v1.JoinUserRequest
+	16, // 42: tertulia.v1.ChatService.SendMessage:input_type -> tertulia.v1.SendMessageRequest
+	19, // 43: tertulia.v1.ChatService.Messages:input_type -> tertulia.v1.MessagesRequest
+	23, // 44: tertulia.v1.ChatService.ConfirmRead:input_type -> tertulia.v1.ConfirmReadRequest
+	25, // 45: tertulia.v1.ChatService.LeaveUser:input_type -> tertulia.v1.LeaveUserRequest
+	27, // 46: tertulia.v1.ChatService.History:input_type -> tertulia.v1.HistoryRequest
+	29, // 47: tertulia.v1.ChatService.Confirmations:input_type -> tertulia.v1.ConfirmationsRequest
+	32, // 48: tertulia.v1.ChatService.Readers:input_type -> tertulia.v1.ReadersRequest
+	46, // 49: tertulia.v1.ChatService.Search:input_type -> tertulia.v1.SearchRequest
+	48, // 50: tertulia.v1.ChatService.Members:input_type -> tertulia.v1.MembersRequest
+	50, // 51: tertulia.v1.ChatService.Rooms:input_type -> tertulia.v1.RoomsRequest
+	52, // 52: tertulia.v1.ChatService.Room:input_type -> tertulia.v1.RoomRequest
+	54, // 53: tertulia.v1.ChatService.CreateRoom:input_type -> tertulia.v1.CreateRoomRequest
+	56, // 54: tertulia.v1.ChatService.JoinRoom:input_type -> tertulia.v1.JoinRoomRequest
+	58, // 55: tertulia.v1.ChatService.LeaveRoom:input_type -> tertulia.v1.LeaveRoomRequest
+	60, // 56: tertulia.v1.ChatService.RemoveMember:input_type -> tertulia.v1.RemoveMemberRequest
+	62, // 57: tertulia.v1.ChatService.SwitchRoom:input_type -> tertulia.v1.SwitchRoomRequest
+	64, // 58: tertulia.v1.ChatService.Invite:input_type -> tertulia.v1.InviteRequest
+	66, // 59: tertulia.v1.ChatService.Status:input_type -> tertulia.v1.StatusRequest
+	68, // 60: tertulia.v1.ChatService.View:input_type -> tertulia.v1.ViewRequest
+	70, // 61: tertulia.v1.ChatService.Changes:input_type -> tertulia.v1.ChangesRequest
+	72, // 62: tertulia.v1.ChatService.Page:input_type -> tertulia.v1.PageRequest
+	74, // 63: tertulia.v1.ChatService.Since:input_type -> tertulia.v1.SinceRequest
+	76, // 64: tertulia.v1.ChatService.Finals:input_type -> tertulia.v1.FinalsRequest
+	78, // 65: tertulia.v1.ChatService.SetUsername:input_type -> tertulia.v1.SetUsernameRequest
+	80, // 66: tertulia.v1.ChatService.MarkRead:input_type -> tertulia.v1.MarkReadRequest
+	35, // 67: tertulia.v1.ChatService.Info:input_type -> tertulia.v1.InfoRequest
+	37, // 68: tertulia.v1.ChatService.RenameRoom:input_type -> tertulia.v1.RenameRoomRequest
+	39, // 69: tertulia.v1.ChatService.SetRoomSettings:input_type -> tertulia.v1.SetRoomSettingsRequest
+	41, // 70: tertulia.v1.ChatService.Typing:input_type -> tertulia.v1.TypingRequest
+	44, // 71: tertulia.v1.ChatService.Nearby:input_type -> tertulia.v1.NearbyRequest
+	82, // 72: tertulia.v1.ChatService.Events:input_type -> tertulia.v1.EventsRequest
+	15, // 73: tertulia.v1.ChatService.JoinUser:output_type -> tertulia.v1.JoinUserResponse
+	17, // 74: tertulia.v1.ChatService.SendMessage:output_type -> tertulia.v1.SendMessageResponse
+	22, // 75: tertulia.v1.ChatService.Messages:output_type -> tertulia.v1.MessagesResponse
+	24, // 76: tertulia.v1.ChatService.ConfirmRead:output_type -> tertulia.v1.ConfirmReadResponse
+	26, // 77: tertulia.v1.ChatService.LeaveUser:output_type -> tertulia.v1.LeaveUserResponse
+	28, // 78: tertulia.v1.ChatService.History:output_type -> tertulia.v1.HistoryResponse
+	31, // 79: tertulia.v1.ChatService.Confirmations:output_type -> tertulia.v1.ConfirmationsResponse
+	33, // 80: tertulia.v1.ChatService.Readers:output_type -> tertulia.v1.ReadersResponse
+	47, // 81: tertulia.v1.ChatService.Search:output_type -> tertulia.v1.SearchResponse
+	49, // 82: tertulia.v1.ChatService.Members:output_type -> tertulia.v1.MembersResponse
+	51, // 83: tertulia.v1.ChatService.Rooms:output_type -> tertulia.v1.RoomsResponse
+	53, // 84: tertulia.v1.ChatService.Room:output_type -> tertulia.v1.RoomResponse
+	55, // 85: tertulia.v1.ChatService.CreateRoom:output_type -> tertulia.v1.CreateRoomResponse
+	57, // 86: tertulia.v1.ChatService.JoinRoom:output_type -> tertulia.v1.JoinRoomResponse
+	59, // 87: tertulia.v1.ChatService.LeaveRoom:output_type -> tertulia.v1.LeaveRoomResponse
+	61, // 88: tertulia.v1.ChatService.RemoveMember:output_type -> tertulia.v1.RemoveMemberResponse
+	63, // 89: tertulia.v1.ChatService.SwitchRoom:output_type -> tertulia.v1.SwitchRoomResponse
+	65, // 90: tertulia.v1.ChatService.Invite:output_type -> tertulia.v1.InviteResponse
+	67, // 91: tertulia.v1.ChatService.Status:output_type -> tertulia.v1.StatusResponse
+	69, // 92: tertulia.v1.ChatService.View:output_type -> tertulia.v1.ViewResponse
+	71, // 93: tertulia.v1.ChatService.Changes:output_type -> tertulia.v1.ChangesResponse
+	73, // 94: tertulia.v1.ChatService.Page:output_type -> tertulia.v1.PageResponse
+	75, // 95: tertulia.v1.ChatService.Since:output_type -> tertulia.v1.SinceResponse
+	77, // 96: tertulia.v1.ChatService.Finals:output_type -> tertulia.v1.FinalsResponse
+	79, // 97: tertulia.v1.ChatService.SetUsername:output_type -> tertulia.v1.SetUsernameResponse
+	81, // 98: tertulia.v1.ChatService.MarkRead:output_type -> tertulia.v1.MarkReadResponse
+	36, // 99: tertulia.v1.ChatService.Info:output_type -> tertulia.v1.InfoResponse
+	38, // 100: tertulia.v1.ChatService.RenameRoom:output_type -> tertulia.v1.RenameRoomResponse
+	40, // 101: tertulia.v1.ChatService.SetRoomSettings:output_type -> tertulia.v1.SetRoomSettingsResponse
+	42, // 102: tertulia.v1.ChatService.Typing:output_type -> tertulia.v1.TypingResponse
+	45, // 103: tertulia.v1.ChatService.Nearby:output_type -> tertulia.v1.NearbyResponse
+	83, // 104: tertulia.v1.ChatService.Events:output_type -> tertulia.v1.EventsResponse
+	73, // [73:105] is the sub-list for method output_type
+	41, // [41:73] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_tertulia_v1_tertulia_proto_init() }
@@ -5777,7 +5875,7 @@ func file_tertulia_v1_tertulia_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tertulia_v1_tertulia_proto_rawDesc), len(file_tertulia_v1_tertulia_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   84,
+			NumMessages:   86,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -60,6 +60,8 @@ const (
 	// ChatServiceConfirmationsProcedure is the fully-qualified name of the ChatService's Confirmations
 	// RPC.
 	ChatServiceConfirmationsProcedure = "/tertulia.v1.ChatService/Confirmations"
+	// ChatServiceReadersProcedure is the fully-qualified name of the ChatService's Readers RPC.
+	ChatServiceReadersProcedure = "/tertulia.v1.ChatService/Readers"
 	// ChatServiceSearchProcedure is the fully-qualified name of the ChatService's Search RPC.
 	ChatServiceSearchProcedure = "/tertulia.v1.ChatService/Search"
 	// ChatServiceMembersProcedure is the fully-qualified name of the ChatService's Members RPC.
@@ -138,6 +140,8 @@ type ChatServiceClient interface {
 	// Confirmations tells who has read a message or, without an id, each of the
 	// newest final messages of a person.
 	Confirmations(context.Context, *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error)
+	// Readers tells how far persons have read a room, by name.
+	Readers(context.Context, *connect.Request[v1.ReadersRequest]) (*connect.Response[v1.ReadersResponse], error)
 	// Search finds messages that have all the words asked for.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
 	// Members lists the devices that may write in a room.
@@ -242,6 +246,12 @@ func NewChatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			httpClient,
 			baseURL+ChatServiceConfirmationsProcedure,
 			connect.WithSchema(chatServiceMethods.ByName("Confirmations")),
+			connect.WithClientOptions(opts...),
+		),
+		readers: connect.NewClient[v1.ReadersRequest, v1.ReadersResponse](
+			httpClient,
+			baseURL+ChatServiceReadersProcedure,
+			connect.WithSchema(chatServiceMethods.ByName("Readers")),
 			connect.WithClientOptions(opts...),
 		),
 		search: connect.NewClient[v1.SearchRequest, v1.SearchResponse](
@@ -400,6 +410,7 @@ type chatServiceClient struct {
 	leaveUser       *connect.Client[v1.LeaveUserRequest, v1.LeaveUserResponse]
 	history         *connect.Client[v1.HistoryRequest, v1.HistoryResponse]
 	confirmations   *connect.Client[v1.ConfirmationsRequest, v1.ConfirmationsResponse]
+	readers         *connect.Client[v1.ReadersRequest, v1.ReadersResponse]
 	search          *connect.Client[v1.SearchRequest, v1.SearchResponse]
 	members         *connect.Client[v1.MembersRequest, v1.MembersResponse]
 	rooms           *connect.Client[v1.RoomsRequest, v1.RoomsResponse]
@@ -459,6 +470,11 @@ func (c *chatServiceClient) History(ctx context.Context, req *connect.Request[v1
 // Confirmations calls tertulia.v1.ChatService.Confirmations.
 func (c *chatServiceClient) Confirmations(ctx context.Context, req *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error) {
 	return c.confirmations.CallUnary(ctx, req)
+}
+
+// Readers calls tertulia.v1.ChatService.Readers.
+func (c *chatServiceClient) Readers(ctx context.Context, req *connect.Request[v1.ReadersRequest]) (*connect.Response[v1.ReadersResponse], error) {
+	return c.readers.CallUnary(ctx, req)
 }
 
 // Search calls tertulia.v1.ChatService.Search.
@@ -607,6 +623,8 @@ type ChatServiceHandler interface {
 	// Confirmations tells who has read a message or, without an id, each of the
 	// newest final messages of a person.
 	Confirmations(context.Context, *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error)
+	// Readers tells how far persons have read a room, by name.
+	Readers(context.Context, *connect.Request[v1.ReadersRequest]) (*connect.Response[v1.ReadersResponse], error)
 	// Search finds messages that have all the words asked for.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
 	// Members lists the devices that may write in a room.
@@ -707,6 +725,12 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 		ChatServiceConfirmationsProcedure,
 		svc.Confirmations,
 		connect.WithSchema(chatServiceMethods.ByName("Confirmations")),
+		connect.WithHandlerOptions(opts...),
+	)
+	chatServiceReadersHandler := connect.NewUnaryHandler(
+		ChatServiceReadersProcedure,
+		svc.Readers,
+		connect.WithSchema(chatServiceMethods.ByName("Readers")),
 		connect.WithHandlerOptions(opts...),
 	)
 	chatServiceSearchHandler := connect.NewUnaryHandler(
@@ -869,6 +893,8 @@ func NewChatServiceHandler(svc ChatServiceHandler, opts ...connect.HandlerOption
 			chatServiceHistoryHandler.ServeHTTP(w, r)
 		case ChatServiceConfirmationsProcedure:
 			chatServiceConfirmationsHandler.ServeHTTP(w, r)
+		case ChatServiceReadersProcedure:
+			chatServiceReadersHandler.ServeHTTP(w, r)
 		case ChatServiceSearchProcedure:
 			chatServiceSearchHandler.ServeHTTP(w, r)
 		case ChatServiceMembersProcedure:
@@ -952,6 +978,10 @@ func (UnimplementedChatServiceHandler) History(context.Context, *connect.Request
 
 func (UnimplementedChatServiceHandler) Confirmations(context.Context, *connect.Request[v1.ConfirmationsRequest]) (*connect.Response[v1.ConfirmationsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Confirmations is not implemented"))
+}
+
+func (UnimplementedChatServiceHandler) Readers(context.Context, *connect.Request[v1.ReadersRequest]) (*connect.Response[v1.ReadersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tertulia.v1.ChatService.Readers is not implemented"))
 }
 
 func (UnimplementedChatServiceHandler) Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error) {
