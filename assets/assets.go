@@ -7,3 +7,12 @@ import _ "embed"
 //
 //go:embed icon.svg
 var IconSVG []byte
+
+// LeaderSVG and LamportSVG are the marks of the two orders, in one colour: a
+// crown, and a round of equals.
+var (
+	//go:embed leader.svg
+	LeaderSVG []byte
+	//go:embed lamport.svg
+	LamportSVG []byte
+)

@@ -26,13 +26,15 @@ type fakeNode struct {
 	status   chat.Status
 	info     chat.Info
 	nearby   []chat.Nearby
-	fail     error // answers every call that does something
+	members  []chat.Member // of every room
+	fail     error         // answers every call that does something
 }
 
 func newFakeNode() *fakeNode {
 	return &fakeNode{
 		view:     chat.View{NodeID: "n1", Network: "Connected to 2 others", Healthy: true},
 		messages: map[string][]chat.Message{},
+		members:  threeMembers(),
 		changed:  make(chan struct{}, 1),
 	}
 }
@@ -185,15 +187,28 @@ func (n *fakeNode) JoinRoom(_ context.Context, invite string) (chat.Room, error)
 }
 
 func (n *fakeNode) Invite(_ context.Context, o chat.InviteOptions) (string, error) {
-	return "tertulia:" + strings.Repeat("abcdefgh", 24), n.do("invite "+o.Room, func() {})
+	return "tertulia:" + strings.Repeat("abcdefgh", 24), n.do(fmt.Sprintf("invite %s %v %d", o.Room, o.Expires, o.Uses), func() {})
 }
 
 func (n *fakeNode) Members(context.Context, string) ([]chat.Member, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.members), nil
+}
+
+// threeMembers has this computer as the one that started the room.
+func threeMembers() []chat.Member {
 	return []chat.Member{
-		{Name: "n1", Fingerprint: "ABCD EFGH IJKL MNOP QRST UVWX YZ23 4567", Self: true, Creator: true},
-		{Name: "n2", Fingerprint: "BBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerConnected},
-		{Name: "n3", Fingerprint: "CBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerSuspected},
-	}, nil
+		{Name: "n1", PeerID: "peer-n1", Fingerprint: "ABCD EFGH IJKL MNOP QRST UVWX YZ23 4567", Self: true, Creator: true},
+		{Name: "n2", PeerID: "peer-n2", Fingerprint: "BBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerConnected},
+		{Name: "n3", PeerID: "peer-n3", Fingerprint: "CBCD EFGH IJKL MNOP QRST UVWX YZ23 4567", State: chat.PeerSuspected},
+	}
+}
+
+func (n *fakeNode) RemoveMember(_ context.Context, room, member string) error {
+	return n.do("remove "+room+" "+member, func() {
+		n.members = slices.DeleteFunc(n.members, func(m chat.Member) bool { return m.PeerID == member })
+	})
 }
 
 func (n *fakeNode) LeaveRoom(_ context.Context, room string) error {
@@ -259,6 +274,7 @@ func newStage(t *testing.T, n Node) *stage {
 	}
 	s := &stage{t: t, win: w, posts: make(chan func(), 1024)}
 	w.loop.post = func(f func()) { s.posts <- f }
+	w.loop.nearbyEvery = 50 * time.Millisecond
 	w.win.Resize(fyne.NewSize(1100, 760))
 	w.Show()
 	ctx, cancel := context.WithCancel(t.Context())

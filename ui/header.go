@@ -21,7 +21,7 @@ type header struct {
 
 	root   *fyne.Container
 	title  *tappable
-	invite *widget.Button
+	invite *button
 	room   chat.Room
 }
 
@@ -29,16 +29,14 @@ func newHeader() *header {
 	h := &header{}
 	h.title = &tappable{paint: paint{min: fyne.NewSize(120, 52), place: h.place}, OnTap: func() { h.OnAbout() }}
 	h.title.ExtendBaseWidget(h.title)
-	h.invite = widget.NewButtonWithIcon(tr(textInvite), theme.ContentAddIcon(), func() { h.OnInvite() })
+	h.invite = newButton(tr(textInvite), theme.ContentAddIcon(), func() { h.OnInvite() })
 	h.invite.Importance = widget.HighImportance
-	var more *widget.Button
-	more = widget.NewButtonWithIcon("", theme.MoreVerticalIcon(), func() {
+	var more *button
+	more = newIconButton(theme.MoreVerticalIcon(), func() {
 		at := fyne.CurrentApp().Driver().AbsolutePositionForObject(more)
 		h.OnMenu(at.AddXY(0, more.Size().Height))
 	})
-	more.Importance = widget.LowImportance
-	search := widget.NewButtonWithIcon("", theme.SearchIcon(), func() { h.OnSearch() })
-	search.Importance = widget.LowImportance
+	search := newIconButton(theme.SearchIcon(), func() { h.OnSearch() })
 	bar := container.NewBorder(nil, nil, nil,
 		container.NewCenter(container.NewHBox(h.invite, search, more)), h.title)
 	h.root = container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
@@ -51,32 +49,23 @@ func (h *header) set(r chat.Room) {
 		return
 	}
 	h.room = r
-	if r.State == chat.Joined {
-		h.invite.Enable()
-	} else {
-		h.invite.Disable()
-	}
+	enable(h.invite, r.State == chat.Joined)
 	h.title.Refresh()
 }
 
 func (h *header) place(size fyne.Size) []fyne.CanvasObject {
-	const face = sizeAvatar + 2
+	const across = sizeAvatar + 2
 	r := &h.room
 	var objects []fyne.CanvasObject
 	add := func(o fyne.CanvasObject) { objects = append(objects, o) }
-	circle := canvas.NewCircle(avatarColor(r.ID))
-	add(put(circle, 0, (size.Height-face)/2, face, face))
-	letter := write(newText(16), initials(r.Name), onAvatar)
-	letter.TextStyle.Bold = true
-	m := letter.MinSize()
-	add(put(letter, (face-m.Width)/2, (size.Height-m.Height)/2, m.Width, m.Height))
+	objects = append(objects, face(r.ID, r.Name, 0, (size.Height-across)/2, across)...)
 
-	const left = face + 12
+	const left = across + 12
 	badge := write(newText(textSizeTiny), orderName(r.Order), theme.Color(colorDayText))
 	b := badge.MinSize()
 	name := newText(16)
 	name.TextStyle.Bold = true
-	write(name, fitLine(visibleLine(r.Name), size.Width-left-b.Width-40, 16, true), theme.Color(colorText))
+	write(name, fitLine(visibleLine(r.Name), size.Width-left-b.Width-60, 16, true), theme.Color(colorText))
 	n := name.MinSize()
 	top := (size.Height - n.Height - 18) / 2
 	add(put(name, left, top, n.Width, n.Height))
@@ -84,7 +73,14 @@ func (h *header) place(size fyne.Size) []fyne.CanvasObject {
 	pill.CornerRadius = (b.Height + 4) / 2
 	add(put(pill, left+n.Width+10, top+(n.Height-b.Height-4)/2+1, b.Width+16, b.Height+4))
 	add(put(badge, left+n.Width+18, top+(n.Height-b.Height)/2+1, b.Width, b.Height))
-	about := write(newText(textSizeSmall), fitLine(roomState(r), size.Width-left-8, textSizeSmall, false), theme.Color(colorMuted))
+	if r.Settings.Notify == chat.NotifyNone {
+		add(put(muteMark(), left+n.Width+b.Width+34, top+(n.Height-sizeMark)/2+1, sizeMark, sizeMark))
+	}
+	text, ink := roomState(r), theme.Color(colorMuted)
+	if typing := typingText(r.Typing); typing != "" && r.State == chat.Joined {
+		text, ink = typing, theme.Color(theme.ColorNamePrimary)
+	}
+	about := write(newText(textSizeSmall), fitLine(text, size.Width-left-8, textSizeSmall, false), ink)
 	a := about.MinSize()
 	add(put(about, left, top+n.Height+1, a.Width, a.Height))
 	return objects
@@ -98,6 +94,19 @@ func orderName(o chat.Order) string {
 		return tr(textOrderLamport)
 	}
 	return string(o)
+}
+
+// typingText says who is writing, "" when nobody is.
+func typingText(people []chat.Person) string {
+	switch len(people) {
+	case 0:
+		return ""
+	case 1:
+		return tr(textTypingOne, args{"Name": visibleLine(people[0].Name)})
+	case 2:
+		return tr(textTypingTwo, args{"Name": visibleLine(people[0].Name), "Other": visibleLine(people[1].Name)})
+	}
+	return textOfTyping(len(people))
 }
 
 // roomState says in words how a room stands.

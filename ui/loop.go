@@ -35,6 +35,8 @@ type Node interface {
 	Invite(ctx context.Context, o chat.InviteOptions) (string, error)
 	Members(ctx context.Context, room string) ([]chat.Member, error)
 	LeaveRoom(ctx context.Context, room string) error
+	// RemoveMember ends a membership for good. Only the room's creator can.
+	RemoveMember(ctx context.Context, room, member string) error
 	// MarkRead notes that a room was read up to a position; it never goes back.
 	MarkRead(ctx context.Context, room, position string) error
 	// Search returns the newest messages that match, newest first.
@@ -116,10 +118,13 @@ type loop struct {
 	pending atomic.Bool // a post is under way
 	post    func(func())
 	now     func() time.Time
-	show    func(*state)
-	failed  func(error)
-	unsent  func(chat.Draft, error)
-	found   func(chat.SearchQuery, []chat.Message, error)
+
+	nearbyEvery time.Duration
+
+	show   func(*state)
+	failed func(error)
+	unsent func(chat.Draft, error)
+	found  func(chat.SearchQuery, []chat.Message, error)
 }
 
 func newLoop(node Node) *loop {
@@ -132,6 +137,8 @@ func newLoop(node Node) *loop {
 		queries: make(chan chat.SearchQuery, 1),
 		post:    fyne.Do,
 		now:     time.Now,
+
+		nearbyEvery: nearbyEvery,
 	}
 	l.following.Store(true)
 	l.seen.Store(true)

@@ -113,6 +113,27 @@ func paragraph(text string, size fyne.ThemeSizeName, c fyne.ThemeColorName, bold
 	return t
 }
 
+// paragraphOff is a paragraph of one line.
+func paragraphOff(text string, size fyne.ThemeSizeName, c fyne.ThemeColorName, bold bool) *widget.RichText {
+	t := paragraph(text, size, c, bold)
+	t.Wrapping = fyne.TextWrapOff
+	return t
+}
+
+// setParagraph gives a paragraph another text.
+func setParagraph(t *widget.RichText, text string) {
+	t.Segments[0].(*widget.TextSegment).Text = text
+	t.Refresh()
+}
+
+func enable(w fyne.Disableable, on bool) {
+	if on {
+		w.Enable()
+	} else {
+		w.Disable()
+	}
+}
+
 // fixedWidth gives its content a width and the height it then wants.
 type fixedWidth float32
 

@@ -20,6 +20,7 @@ type roomList struct {
 	OnOpen func(room string) // id
 	OnNew  func()
 	OnJoin func()
+	OnMenu func(room chat.Room, at fyne.Position)
 
 	root    *fyne.Container
 	list    *widget.List
@@ -34,7 +35,7 @@ func newRoomList() *roomList {
 	l := &roomList{network: newNetworkLine()}
 	l.list = widget.NewList(
 		func() int { return len(l.rooms) },
-		func() fyne.CanvasObject { return newRoomCell() },
+		func() fyne.CanvasObject { return newRoomCell(func(r chat.Room, at fyne.Position) { l.OnMenu(r, at) }) },
 		func(i widget.ListItemID, o fyne.CanvasObject) { o.(*roomCell).set(l.rooms[i], l.rooms[i].ID == l.open) },
 	)
 	l.list.HideSeparators = true
@@ -43,11 +44,9 @@ func newRoomList() *roomList {
 			l.OnOpen(l.rooms[i].ID)
 		}
 	}
-	create := widget.NewButtonWithIcon("", theme.ContentAddIcon(), func() { l.OnNew() })
-	create.Importance = widget.LowImportance
-	join := widget.NewButtonWithIcon(tr(textJoinRoom), theme.LoginIcon(), func() { l.OnJoin() })
-	title := paragraph(tr(textRooms), theme.SizeNameSubHeadingText, theme.ColorNameForeground, true)
-	title.Wrapping = fyne.TextWrapOff
+	create := newIconButton(theme.ContentAddIcon(), func() { l.OnNew() })
+	join := newButton(tr(textJoinRoom), theme.LoginIcon(), func() { l.OnJoin() })
+	title := paragraphOff(tr(textRooms), theme.SizeNameSubHeadingText, theme.ColorNameForeground, true)
 	top := padded(9, 9, padEdge-8, 8, container.NewHBox(title, layout.NewSpacer(), container.NewCenter(create)))
 	bottom := column(0, padded(6, 6, padEdge-4, padEdge-4, join), widget.NewSeparator(), l.network.root)
 	none := paragraph(tr(textNoRoomsYet), theme.SizeNameText, colorMuted, false)
@@ -85,10 +84,11 @@ type roomCell struct {
 	paint
 	room chat.Room
 	open bool
+	menu func(room chat.Room, at fyne.Position)
 }
 
-func newRoomCell() *roomCell {
-	c := &roomCell{}
+func newRoomCell(menu func(room chat.Room, at fyne.Position)) *roomCell {
+	c := &roomCell{menu: menu}
 	c.min = fyne.NewSize(180, 60)
 	c.place = c.draw
 	c.ExtendBaseWidget(c)
@@ -100,6 +100,9 @@ func (c *roomCell) set(r chat.Room, open bool) {
 	c.Refresh()
 }
 
+// TappedSecondary implements fyne.SecondaryTappable.
+func (c *roomCell) TappedSecondary(e *fyne.PointEvent) { c.menu(c.room, e.AbsolutePosition) }
+
 func (c *roomCell) draw(size fyne.Size) []fyne.CanvasObject {
 	r := &c.room
 	var objects []fyne.CanvasObject
@@ -107,11 +110,14 @@ func (c *roomCell) draw(size fyne.Size) []fyne.CanvasObject {
 		m := t.MinSize()
 		objects = append(objects, put(t, x, y, m.Width, m.Height))
 	}
-	objects = append(objects, put(canvas.NewCircle(avatarColor(r.ID)), 6, (size.Height-sizeAvatarRoom)/2, sizeAvatarRoom, sizeAvatarRoom))
-	letter := write(newText(17), initials(r.Name), onAvatar)
-	letter.TextStyle.Bold = true
-	m := letter.MinSize()
-	add(letter, 6+(sizeAvatarRoom-m.Width)/2, (size.Height-m.Height)/2)
+	objects = append(objects, face(r.ID, r.Name, 6, (size.Height-sizeAvatarRoom)/2, sizeAvatarRoom)...)
+	if r.State == chat.Joined && r.Online > 1 {
+		ground := colorSidebar
+		if c.open {
+			ground = theme.ColorNameSelection
+		}
+		objects = append(objects, presence(colorOnline, ground, 6+sizeAvatarRoom, (size.Height+sizeAvatarRoom)/2)...)
+	}
 
 	const left, right, upper, lower = 6 + sizeAvatarRoom + 12, 8, 10, 31
 	when := ""
@@ -123,14 +129,27 @@ func (c *roomCell) draw(size fyne.Size) []fyne.CanvasObject {
 	add(clock, size.Width-right-w, upper+2)
 	name := newText(textSizeBody)
 	name.TextStyle.Bold = true
-	add(write(name, fitLine(visibleLine(r.Name), size.Width-left-right-w-8, textSizeBody, true), theme.Color(colorText)), left, upper)
+	marks := []*canvas.Image{orderMark(r.Order)}
+	if r.Settings.Notify == chat.NotifyNone {
+		marks = append(marks, muteMark())
+	}
+	const step = sizeMark + 4
+	add(write(name, fitLine(visibleLine(r.Name), size.Width-left-right-w-12-step*float32(len(marks)), textSizeBody, true), theme.Color(colorText)), left, upper)
+	n := name.MinSize()
+	for i, mark := range marks {
+		objects = append(objects, put(mark, left+n.Width+5+step*float32(i), upper+(n.Height-sizeMark)/2+1, sizeMark, sizeMark))
+	}
 
 	room := size.Width - left - right
 	if r.Unread > 0 {
-		badge := write(newText(textSizeTiny), count(uint64(r.Unread)), theme.Color(theme.ColorNameForegroundOnPrimary))
+		back, ink := colorBadge, theme.ColorNameForegroundOnPrimary
+		if r.Settings.Notify == chat.NotifyNone {
+			back, ink = colorDay, colorDayText
+		}
+		badge := write(newText(textSizeTiny), count(uint64(r.Unread)), theme.Color(ink))
 		badge.TextStyle.Bold = true
 		b := badge.MinSize()
-		pill := canvas.NewRectangle(theme.Color(colorBadge))
+		pill := canvas.NewRectangle(theme.Color(back))
 		wide := max(b.Width+12, b.Height+4)
 		pill.CornerRadius = (b.Height + 4) / 2
 		objects = append(objects, put(pill, size.Width-right-wide, lower, wide, b.Height+4))
@@ -149,6 +168,9 @@ func roomPreview(r *chat.Room) (string, color.Color) {
 	case chat.Failed:
 		return withReason(tr(textJoinFailed), r.Reason), theme.Color(theme.ColorNameError)
 	case chat.Joined:
+	}
+	if typing := typingText(r.Typing); typing != "" {
+		return typing, theme.Color(theme.ColorNamePrimary)
 	}
 	if r.Last == nil {
 		return textOfMembers(r.Members), theme.Color(colorMuted)
@@ -189,6 +211,5 @@ func (n *networkLine) set(v chat.View) {
 	}
 	n.last, n.dot.name = text, dot
 	n.dot.Refresh()
-	n.text.Segments[0].(*widget.TextSegment).Text = text
-	n.text.Refresh()
+	setParagraph(n.text, text)
 }

@@ -111,12 +111,12 @@ func TestPictures(t *testing.T) {
 			s.win.askNewRoom()
 			s.picture(name + "-5-new")
 			s.closeSheets()
-			s.win.showInvite()
-			s.until("the invite", func() bool { return len(s.win.win.Canvas().Overlays().List()) > 0 })
+			s.win.showInvite(*s.room("a"))
+			s.until("the invite", s.sheetOpen)
 			s.picture(name + "-6-invite")
 			s.closeSheets()
-			s.win.showMembers()
-			s.until("the members", func() bool { return len(s.win.win.Canvas().Overlays().List()) > 0 })
+			s.win.showMembers(*s.room("a"))
+			s.until("the members", s.sheetOpen)
 			s.picture(name + "-7-members")
 			s.closeSheets()
 			s.win.openRoom("b")
@@ -154,7 +154,8 @@ func (s *stage) pictureLooks(name string) {
 	s.win.showWhy(s.win.message("m/3"))
 	s.picture(name + "-d-why")
 	s.closeSheets()
-	s.win.showRoom()
+	s.win.showRoom(*s.room("a"))
+	s.until("the room's sheet", s.sheetOpen)
 	s.picture(name + "-e-room")
 	s.closeSheets()
 	n.mu.Lock()
@@ -180,10 +181,38 @@ func foot(l *messageList, i int) fyne.Position {
 	return fyne.NewPos(s.top.X+s.bubble.Width-padBubbleSide-4, y-padBubbleTop)
 }
 
+func (s *stage) sheetOpen() bool { return s.win.win.Canvas().Overlays().Top() != nil }
+
+// closeSheets does as a person does.
 func (s *stage) closeSheets() {
-	for _, o := range s.win.win.Canvas().Overlays().List() {
-		s.win.win.Canvas().Overlays().Remove(o)
+	s.t.Helper()
+	for i := 0; s.sheetOpen(); i++ {
+		if i > 3 {
+			s.t.Fatal("Escape closes nothing")
+		}
+		s.escape()
 	}
+}
+
+// escape presses Escape where the cursor is.
+func (s *stage) escape() {
+	c := s.win.win.Canvas()
+	if f := c.Focused(); f != nil {
+		press(f, fyne.KeyEscape)
+		return
+	}
+	c.OnTypedKey()(&fyne.KeyEvent{Name: fyne.KeyEscape})
+}
+
+// room is one of the rooms that are shown.
+func (s *stage) room(id string) *chat.Room {
+	for i := range s.win.shown.view.Rooms {
+		if s.win.shown.view.Rooms[i].ID == id {
+			return &s.win.shown.view.Rooms[i]
+		}
+	}
+	s.t.Fatalf("no room %q is shown", id)
+	return nil
 }
 
 // picture fails when nothing is drawn.

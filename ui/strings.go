@@ -22,7 +22,6 @@ const (
 	textContinue     = "Continue"
 	textGreeting     = "Hello, {{.Name}}"
 	textFirstRoom    = "Start a conversation and invite others, or join one with an invite that somebody sent you."
-	textOr           = "or"
 
 	textNewRoom       = "New conversation"
 	textStartRoom     = "Start a conversation"
@@ -53,6 +52,58 @@ const (
 	textMembers       = "Members"
 	textMemberYou     = "this computer"
 	textMemberCreator = "started the conversation"
+
+	textInviteTo       = "Invite to “{{.Room}}”"
+	textInviteEnds     = "How long it is valid"
+	textInviteUses     = "How often it can be used"
+	textInviteLink     = "Link"
+	textHour           = "1 hour"
+	textOneDay         = "1 day"
+	textWeek           = "1 week"
+	textAlways         = "Always"
+	textOnce           = "Once"
+	textTenTimes       = "10 times"
+	textAnyTimes       = "Any number"
+	textNoPicture      = "This link is too long for a picture. Copy it instead."
+	textInviteGood     = "An invite to “{{.Room}}”."
+	textInviteUntil    = "An invite to “{{.Room}}”, valid until {{.When}}."
+	textInviteOver     = "The invite to “{{.Room}}” has not been valid since {{.When}}."
+	textInviteWrong    = "Not a whole invite. Copy all of it, from “tertulia:” on."
+	textNearby         = "On this network"
+	textNoneNearby     = "Nobody on this network offers a conversation just now. When somebody does, it appears here."
+	textOfferedBy      = "Offered by {{.Name}}"
+	textOffer          = "Offer on this network"
+	textOfferAbout     = "Whoever is on the same network then sees the conversation and can join without an invite."
+	textTellRead       = "Tell others how far I have read"
+	textNotify         = "Tell me of"
+	textNotifyAll      = "All messages"
+	textNotifyMentions = "Mentions"
+	textNotifyNone     = "Nothing"
+	textMenuAll        = "Tell me of all messages"
+	textMenuMentions   = "Tell me of mentions only"
+	textMenuMute       = "Mute"
+	textRename         = "Rename…"
+	textRenameTitle    = "Rename the conversation"
+	textRenameDo       = "Rename"
+	textRenameAbout    = "Everybody in the conversation sees the new name."
+	textSwitch         = "Switch…"
+	textSwitchTitle    = "Switch the order of messages"
+	textSwitchTo       = "Switch to “{{.Order}}”"
+	textSwitchNow      = "Now"
+	textSwitchThen     = "Then"
+	textSwitchAbout    = "What is final stays where it is. What is not final yet is not lost: it becomes final with the switch or soon after, and may still change its place until then. The switch waits until most of those who vote are reachable; meanwhile everything goes on as now."
+	textOnlyCreator    = "Only {{.Name}}, where the conversation was started, can change its name and its order."
+	textMembersAbout   = "Read the fingerprints to each other to be sure who is who. Whoever takes another’s name has another fingerprint."
+	textPresent        = "connected"
+	textSuspected      = "does not answer"
+	textAbsent         = "not connected"
+	textRemove         = "Remove"
+	textRemoveTitle    = "Remove {{.Name}}"
+	textRemoveSure     = "{{.Name}} will no longer be able to write in “{{.Room}}” or to read what comes from now on, and cannot join again with the same key. What came before stays there."
+	textLeaveRuler     = "You started it: once you are gone, nobody can rename it, switch its order or remove members."
+	textAlone          = "Nobody else is here yet. Invite others, or offer the conversation on this network."
+	textTypingOne      = "{{.Name}} is writing…"
+	textTypingTwo      = "{{.Name}} and {{.Other}} are writing…"
 
 	textRooms       = "Conversations"
 	textNoRoomsYet  = "No conversation yet"
@@ -121,14 +172,13 @@ const (
 	textDayOfYear = "{{.Weekday}}, {{.Day}} {{.Month}} {{.Year}}"
 	textThousands = ","
 
-	textTooLong      = "This message is too long."
-	textTooLongHint  = "Up to {{.Size}} fit in one message. Split it in two."
-	textBusy         = "Too many things are under way."
-	textBusyHint     = "Wait a moment, then try again."
-	textFailed       = "That did not work."
-	textFailedHint   = "The log says more."
-	textNameNeeded   = "Enter a name of 1 to {{.Max}} characters."
-	textInviteNeeded = "Paste the invite here first."
+	textTooLong     = "This message is too long."
+	textTooLongHint = "Up to {{.Size}} fit in one message. Split it in two."
+	textBusy        = "Too many things are under way."
+	textBusyHint    = "Wait a moment, then try again."
+	textFailed      = "That did not work."
+	textFailedHint  = "The log says more."
+	textNameNeeded  = "Enter a name of 1 to {{.Max}} characters."
 )
 
 // Keys of texts with plural forms; the fallbacks serve when no language file
@@ -138,6 +188,8 @@ const (
 	pluralMembersFallback = "{{.Count}} members"
 	pluralNew             = "new messages"
 	pluralNewFallback     = "{{.Count}} new"
+	pluralTyping          = "people writing"
+	pluralTypingFallback  = "{{.Count}} people are writing…"
 )
 
 //go:embed translations
@@ -162,6 +214,10 @@ func textOfMembers(n int) string {
 
 func textOfNew(n int) string {
 	return lang.XN(pluralNew, pluralNewFallback, n, args{"Count": count(uint64(n))})
+}
+
+func textOfTyping(n int) string {
+	return lang.XN(pluralTyping, pluralTypingFallback, n, args{"Count": count(uint64(n))})
 }
 
 // count writes n with a mark between thousands.
@@ -189,6 +245,18 @@ func textOfDay(t, now time.Time) string {
 	case dayOf(now.AddDate(0, 0, -1)):
 		return tr(textYesterday)
 	}
+	return textOfDate(t, now)
+}
+
+// textOfTime is a moment to be kept or missed: the clock today, else with its day.
+func textOfTime(t, now time.Time) string {
+	if dayOf(t) == dayOf(now) {
+		return textOfClock(t.Local())
+	}
+	return textOfDate(t.Local(), now) + ", " + textOfClock(t.Local())
+}
+
+func textOfDate(t, now time.Time) string {
 	parts := args{"Weekday": tr(t.Weekday().String()), "Day": t.Day(), "Month": tr(t.Month().String()), "Year": t.Year()}
 	if t.Year() != now.Year() {
 		return tr(textDayOfYear, parts)

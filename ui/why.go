@@ -72,23 +72,6 @@ func whyFacts(m *chat.Message) []fact {
 	return facts
 }
 
-// showRoom tells of the open room how its messages get their order.
-func (w *Window) showRoom() {
-	r, ok := w.shown.openRoom()
-	if !ok {
-		return
-	}
-	words := orderAbout(r.Order)
-	if waiting := waitingText(&r); waiting != "" {
-		words += " " + waiting
-	}
-	w.showFacts(visibleLine(r.Name), words, []fact{
-		{tr(textOrderLabel), orderName(r.Order)},
-		{tr(textMembers), roomState(&r)},
-		{tr(textMessagesHeld), tr(textMessagesFinal, args{"Total": count(r.Total), "Final": count(r.FinalIndex)})},
-	})
-}
-
 func (w *Window) showFacts(title, words string, facts []fact) {
 	list := column(-10)
 	for _, f := range facts {

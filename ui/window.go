@@ -45,6 +45,8 @@ type Window struct {
 	drafts  map[string]draft // by room, what was being written when another was opened
 	query   chat.SearchQuery // the last asked
 	onFound func([]chat.Message)
+	nearby  func()         // stops the look for rooms nearby while the first one is chosen; nil when there is none
+	invited string         // an invite from outside that waits for the window to be ready
 	hits    []chat.Message // that the finder shows
 }
 
@@ -95,8 +97,8 @@ func (w *Window) Run(ctx context.Context) error { return w.loop.run(ctx) }
 
 func (w *Window) buildChat() {
 	w.header = newHeader()
-	w.header.OnInvite, w.header.OnMenu = w.showInvite, w.roomMenu
-	w.header.OnSearch, w.header.OnAbout = w.openFinder, w.showRoom
+	w.header.OnInvite, w.header.OnMenu = w.forOpen(w.showInvite), w.openMenu
+	w.header.OnSearch, w.header.OnAbout = w.openFinder, w.forOpen(w.showRoom)
 	w.list = newMessageList()
 	w.list.OnOlder = func() { w.loop.ask(want{kind: wantOlder}) }
 	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
@@ -136,37 +138,10 @@ func (w *Window) buildChat() {
 func (w *Window) buildMain() {
 	w.rooms = newRoomList()
 	w.rooms.OnOpen = w.openRoom
-	w.rooms.OnNew, w.rooms.OnJoin = w.askNewRoom, w.askJoin
+	w.rooms.OnNew, w.rooms.OnJoin = w.askNewRoom, func() { w.askJoin("") }
+	w.rooms.OnMenu = w.roomMenu
 	side := container.New(fixedWidth(sizeSidebar), w.rooms.root)
 	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.NewBorder(nil, nil, side, nil, w.chat))
-}
-
-func (w *Window) buildOnboarding() {
-	o := newOnboarding()
-	w.onboarding = o
-	done := func(err error) {
-		o.work(false)
-		if err != nil {
-			w.notice.fail(err)
-			return
-		}
-		w.notice.hide()
-		w.loop.ask(want{kind: wantRoom, room: w.shown.room})
-	}
-	o.OnName = func(name string) {
-		o.work(true)
-		w.loop.act(func(ctx context.Context) error { return w.loop.node.SetUsername(ctx, name) }, done)
-	}
-	o.OnCreate = func(room string) {
-		o.work(true)
-		w.createRoom(room, chat.Lamport, done)
-	}
-	o.OnJoin = func(invite string) {
-		o.work(true)
-		w.joinRoom(invite, done)
-	}
-	o.OnError = w.notice.fail
-	o.OnFocus = w.win.Canvas().Focus
 }
 
 // show brings every widget up to the snapshot s.
@@ -175,7 +150,8 @@ func (w *Window) show(s *state) {
 	w.shown = *s
 	if s.view.Username == "" || len(s.view.Rooms) == 0 {
 		w.main.Hide()
-		w.onboarding.set(s.view.Username)
+		w.onboarding.set(s.view)
+		w.welcome(s.view.Username != "")
 		return
 	}
 	entered := s.room != before.room || w.onboarding.root.Visible()
@@ -216,6 +192,7 @@ func (w *Window) show(s *state) {
 	w.allowWriting(room.State == chat.Joined)
 	if entered {
 		w.win.Canvas().Focus(w.composer)
+		w.welcome(false)
 	}
 }
 
@@ -231,6 +208,9 @@ func (w *Window) showHint(r *chat.Room) {
 	text := ""
 	if len(w.shown.rows) == 0 {
 		text = tr(textNoMessages)
+		if r.Members <= 1 {
+			text = tr(textAlone)
+		}
 		if r.State != chat.Joined {
 			text = roomState(r)
 		}
@@ -349,10 +329,6 @@ func (w *Window) failed(err error) {
 	}
 }
 
-func (w *Window) createRoom(name string, order chat.Order, done func(error)) {
-	w.enter(func(ctx context.Context) (chat.Room, error) { return w.loop.node.CreateRoom(ctx, name, order) }, done)
-}
-
 func (w *Window) joinRoom(invite string, done func(error)) {
 	w.enter(func(ctx context.Context) (chat.Room, error) { return w.loop.node.JoinRoom(ctx, invite) }, done)
 }
@@ -371,16 +347,13 @@ func (w *Window) enter(call func(context.Context) (chat.Room, error), done func(
 	})
 }
 
-func (w *Window) roomMenu(at fyne.Position) {
-	menu := fyne.NewMenu("",
-		fyne.NewMenuItem(tr(textAbout), w.showRoom),
-		fyne.NewMenuItem(tr(textSearch), w.openFinder),
-		fyne.NewMenuItem(tr(textMembers), w.showMembers),
-		fyne.NewMenuItem(tr(textInvite), w.showInvite),
-		fyne.NewMenuItemSeparator(),
-		fyne.NewMenuItem(tr(textLeave), w.askLeave),
-	)
-	widget.ShowPopUpMenuAtPosition(menu, w.win.Canvas(), at)
+// forOpen makes show one of the open room, if there is one.
+func (w *Window) forOpen(show func(chat.Room)) func() {
+	return func() {
+		if room, ok := w.shown.openRoom(); ok {
+			show(room)
+		}
+	}
 }
 
 func (w *Window) messageMenu(id string, at fyne.Position) {

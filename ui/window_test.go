@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
@@ -75,7 +76,7 @@ func TestJoiningByInviteShowsProgressAndHoldsTheComposer(t *testing.T) {
 	o := s.win.onboarding
 	s.until("the room's step", o.starting.Visible)
 	n.fail = chat.Errorf(chat.CodeExpired, "This invite ran out.").WithHint("Ask for another one.")
-	test.Type(o.invite, "tertulia:x")
+	test.Type(o.invite.entry, someInvite(time.Time{}))
 	test.Tap(o.join)
 	s.until("the refusal", s.win.notice.root.Visible)
 	if got := s.win.notice.text.String(); got != "This invite ran out. Ask for another one." {

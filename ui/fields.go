@@ -1,0 +1,265 @@
+package ui
+
+import (
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+)
+
+// What is typed into, pressed and chosen in sheets. The toolkit gives a key to
+// what has the focus and to nothing else; these hand on Escape to the window, so
+// that it closes what is open wherever the cursor is.
+
+func passOn(from fyne.CanvasObject, e *fyne.KeyEvent) {
+	c := fyne.CurrentApp().Driver().CanvasForObject(from)
+	if c == nil {
+		return
+	}
+	if typed := c.OnTypedKey(); typed != nil {
+		typed(e)
+	}
+}
+
+// entry is a line to type in.
+type entry struct{ widget.Entry }
+
+func newEntry(hint string) *entry {
+	e := &entry{}
+	e.ExtendBaseWidget(e)
+	e.SetPlaceHolder(hint)
+	return e
+}
+
+// TypedKey implements fyne.Focusable.
+func (e *entry) TypedKey(k *fyne.KeyEvent) {
+	if k.Name == fyne.KeyEscape {
+		passOn(e, k)
+		return
+	}
+	e.Entry.TypedKey(k)
+}
+
+// button is pressed by Enter as well as by the space bar.
+type button struct{ widget.Button }
+
+func newButton(text string, icon fyne.Resource, tap func()) *button {
+	b := &button{}
+	b.ExtendBaseWidget(b)
+	b.Text, b.Icon, b.OnTapped = text, icon, tap
+	return b
+}
+
+// newIconButton is a button of a picture alone, without a ground.
+func newIconButton(icon fyne.Resource, tap func()) *button {
+	b := newButton("", icon, tap)
+	b.Importance = widget.LowImportance
+	return b
+}
+
+// TypedKey implements fyne.Focusable.
+func (b *button) TypedKey(k *fyne.KeyEvent) {
+	switch k.Name {
+	case fyne.KeyReturn, fyne.KeyEnter:
+		if !b.Disabled() {
+			b.Tapped(nil)
+		}
+	case fyne.KeyEscape:
+		passOn(b, k)
+	default:
+		b.Button.TypedKey(k)
+	}
+}
+
+// toggle is something that is on or off.
+type toggle struct{ widget.Check }
+
+func newToggle(text string, on bool, changed func(bool)) *toggle {
+	t := &toggle{}
+	t.ExtendBaseWidget(t)
+	t.Text, t.Checked, t.OnChanged = text, on, changed
+	return t
+}
+
+// TypedKey implements fyne.Focusable.
+func (t *toggle) TypedKey(k *fyne.KeyEvent) {
+	switch k.Name {
+	case fyne.KeyReturn, fyne.KeyEnter:
+		t.SetChecked(!t.Checked)
+	case fyne.KeyEscape:
+		passOn(t, k)
+	default:
+		t.Check.TypedKey(k)
+	}
+}
+
+// choice is one of a few things, side by side. Left and Right go from one to
+// the next.
+type choice struct {
+	paint
+	OnChange func(i int)
+
+	names   []string
+	chosen  int
+	focused bool
+}
+
+func newChoice(chosen int, names ...string) *choice {
+	c := &choice{names: names, chosen: chosen}
+	widest := float32(0)
+	for _, n := range names {
+		widest = max(widest, textWidth(n, textSizeSmall, fyne.TextStyle{Bold: true}))
+	}
+	c.min = fyne.NewSize((widest+14)*float32(len(names)), 34)
+	c.place = c.draw
+	c.ExtendBaseWidget(c)
+	return c
+}
+
+func (c *choice) draw(size fyne.Size) []fyne.CanvasObject {
+	back := canvas.NewRectangle(theme.Color(theme.ColorNameButton))
+	back.CornerRadius = 10
+	if c.focused {
+		back.StrokeColor, back.StrokeWidth = theme.Color(theme.ColorNameFocus), 3
+	}
+	objects := []fyne.CanvasObject{put(back, 0, 0, size.Width, size.Height)}
+	w := size.Width / float32(len(c.names))
+	for i, name := range c.names {
+		text := write(newText(textSizeSmall), name, theme.Color(colorText))
+		x := w * float32(i)
+		if i == c.chosen {
+			text.TextStyle.Bold = true
+			text.Color = theme.Color(theme.ColorNameForegroundOnPrimary)
+			mark := canvas.NewRectangle(theme.Color(theme.ColorNamePrimary))
+			mark.CornerRadius = 8
+			objects = append(objects, put(mark, x+3, 3, w-6, size.Height-6))
+		}
+		m := text.MinSize()
+		objects = append(objects, put(text, x+(w-m.Width)/2, (size.Height-m.Height)/2, m.Width, m.Height))
+	}
+	return objects
+}
+
+// set chooses without telling.
+func (c *choice) set(i int) {
+	if i < 0 || i >= len(c.names) || i == c.chosen {
+		return
+	}
+	c.chosen = i
+	c.Refresh()
+}
+
+func (c *choice) pick(i int) {
+	before := c.chosen
+	if c.set(i); c.chosen != before && c.OnChange != nil {
+		c.OnChange(i)
+	}
+}
+
+// Tapped implements fyne.Tappable.
+func (c *choice) Tapped(e *fyne.PointEvent) {
+	if on := fyne.CurrentApp().Driver().CanvasForObject(c); on != nil {
+		on.Focus(c)
+	}
+	c.pick(int(e.Position.X / (c.Size().Width / float32(len(c.names)))))
+}
+
+// Cursor implements desktop.Cursorable.
+func (c *choice) Cursor() desktop.Cursor { return desktop.PointerCursor }
+
+// FocusGained implements fyne.Focusable.
+func (c *choice) FocusGained() {
+	c.focused = true
+	c.Refresh()
+}
+
+// FocusLost implements fyne.Focusable.
+func (c *choice) FocusLost() {
+	c.focused = false
+	c.Refresh()
+}
+
+// TypedRune implements fyne.Focusable.
+func (c *choice) TypedRune(rune) {}
+
+// TypedKey implements fyne.Focusable.
+func (c *choice) TypedKey(k *fyne.KeyEvent) {
+	switch k.Name {
+	case fyne.KeyLeft:
+		c.pick(c.chosen - 1)
+	case fyne.KeyRight:
+		c.pick(c.chosen + 1)
+	default:
+		passOn(c, k)
+	}
+}
+
+// card is a face, a line of words beside it and a smaller one below.
+type card struct {
+	paint
+	who   string // what the face's colour derives from
+	title string
+	note  string // muted, after the title
+	below string
+	mono  bool                // below is read letter by letter
+	dot   fyne.ThemeColorName // at the face, "" = none
+}
+
+func newCard(c card) *card {
+	c.min = fyne.NewSize(160, 46)
+	made := &c
+	made.place = made.draw
+	made.ExtendBaseWidget(made)
+	return made
+}
+
+func (c *card) draw(size fyne.Size) []fyne.CanvasObject {
+	const left = sizeAvatar + 12
+	objects := face(c.who, c.title, 0, (size.Height-sizeAvatar)/2, sizeAvatar)
+	if c.dot != "" {
+		objects = append(objects, presence(c.dot, theme.ColorNameOverlayBackground, sizeAvatar, (size.Height+sizeAvatar)/2)...)
+	}
+	title := newText(textSizeBody)
+	title.TextStyle.Bold = true
+	room := size.Width - left
+	write(title, fitLine(c.title, room, textSizeBody, true), theme.Color(colorText))
+	m := title.MinSize()
+	objects = append(objects, put(title, left, 3, m.Width, m.Height))
+	if rest := room - m.Width - 8; c.note != "" && rest > 30 {
+		note := write(newText(textSizeSmall), fitLine(c.note, rest, textSizeSmall, false), theme.Color(colorMuted))
+		n := note.MinSize()
+		objects = append(objects, put(note, left+m.Width+8, 3+m.Height-n.Height-1, n.Width, n.Height))
+	}
+	below := newText(textSizeSmall)
+	if c.mono {
+		below.TextSize, below.TextStyle.Monospace = textSizeTiny, true
+		write(below, c.below, theme.Color(colorMuted))
+	} else {
+		write(below, fitLine(c.below, room, textSizeSmall, false), theme.Color(colorMuted))
+	}
+	b := below.MinSize()
+	return append(objects, put(below, left, size.Height-b.Height-4, b.Width, b.Height))
+}
+
+// face is an avatar: a disc with the first letter of a name.
+func face(who, name string, x, y, size float32) []fyne.CanvasObject {
+	letter := write(newText(size*0.39), initials(name), onAvatar)
+	letter.TextStyle.Bold = true
+	m := letter.MinSize()
+	return []fyne.CanvasObject{
+		put(canvas.NewCircle(avatarColor(who)), x, y, size, size),
+		put(letter, x+(size-m.Width)/2, y+(size-m.Height)/2, m.Width, m.Height),
+	}
+}
+
+// presence is a dot at the lower right corner of a face, in a ring of the ground
+// it lies on.
+func presence(dot, ground fyne.ThemeColorName, right, bottom float32) []fyne.CanvasObject {
+	const ring, core = 14, 9
+	x, y := right-ring+2, bottom-ring+2
+	return []fyne.CanvasObject{
+		put(canvas.NewCircle(theme.Color(ground)), x, y, ring, ring),
+		put(canvas.NewCircle(theme.Color(dot)), x+(ring-core)/2, y+(ring-core)/2, core, core),
+	}
+}
