@@ -8,11 +8,13 @@ import _ "embed"
 //go:embed icon.svg
 var IconSVG []byte
 
-// LeaderSVG and LamportSVG are the marks of the two orders, in one colour: a
-// crown, and a round of equals.
+// Marks of one colour: of the two orders, a crown and a round of equals, and of
+// a room that is muted.
 var (
 	//go:embed leader.svg
 	LeaderSVG []byte
 	//go:embed lamport.svg
 	LamportSVG []byte
+	//go:embed muted.svg
+	MutedSVG []byte
 )

@@ -27,6 +27,7 @@ type fakeNode struct {
 	info     chat.Info
 	nearby   []chat.Nearby
 	members  []chat.Member // of every room
+	link     string        // answers Invite, unless it is ""
 	fail     error         // answers every call that does something
 }
 
@@ -187,7 +188,7 @@ func (n *fakeNode) JoinRoom(_ context.Context, invite string) (chat.Room, error)
 }
 
 func (n *fakeNode) Invite(_ context.Context, o chat.InviteOptions) (string, error) {
-	return "tertulia:" + strings.Repeat("abcdefgh", 24), n.do(fmt.Sprintf("invite %s %v %d", o.Room, o.Expires, o.Uses), func() {})
+	return cmp.Or(n.link, "tertulia:"+strings.Repeat("abcdefgh", 24)), n.do(fmt.Sprintf("invite %s %v %d", o.Room, o.Expires, o.Uses), func() {})
 }
 
 func (n *fakeNode) Members(context.Context, string) ([]chat.Member, error) {

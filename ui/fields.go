@@ -9,8 +9,8 @@ import (
 )
 
 // What is typed into, pressed and chosen in sheets. The toolkit gives a key to
-// what has the focus and to nothing else; these hand on Escape to the window, so
-// that it closes what is open wherever the cursor is.
+// what has the focus and to nothing else; these hand on to the window what they
+// have no use for, so that Enter and Escape do the same wherever the cursor is.
 
 func passOn(from fyne.CanvasObject, e *fyne.KeyEvent) {
 	c := fyne.CurrentApp().Driver().CanvasForObject(from)
@@ -84,14 +84,11 @@ func newToggle(text string, on bool, changed func(bool)) *toggle {
 
 // TypedKey implements fyne.Focusable.
 func (t *toggle) TypedKey(k *fyne.KeyEvent) {
-	switch k.Name {
-	case fyne.KeyReturn, fyne.KeyEnter:
-		t.SetChecked(!t.Checked)
-	case fyne.KeyEscape:
-		passOn(t, k)
-	default:
+	if k.Name == fyne.KeySpace {
 		t.Check.TypedKey(k)
+		return
 	}
+	passOn(t, k)
 }
 
 // choice is one of a few things, side by side. Left and Right go from one to

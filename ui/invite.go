@@ -69,7 +69,7 @@ func (w *Window) showInvite(room chat.Room) {
 	uses.OnChange = func(int) { ask() }
 	about := paragraph(tr(textInviteAbout), theme.SizeNameText, colorMuted, false)
 	options := column(8, field(tr(textInviteEnds), lives), field(tr(textInviteUses), uses), field(tr(textInviteLink), text), said)
-	width := sizeQR + 28 + lives.MinSize().Width + 16
+	width := sizeQR + 36 + max(lives.MinSize().Width, uses.MinSize().Width)
 	body := container.NewBorder(nil, nil, container.NewVBox(padded(6, 0, 8, 14, picture.raster)), nil, options)
 	if width > w.win.Canvas().Size().Width-60 {
 		width = sizeForm

@@ -195,11 +195,14 @@ func (l *nearbyList) set(rooms []chat.Nearby) bool {
 	}
 	l.rooms, l.buttons = rooms, nil
 	l.list.RemoveAll()
-	height := float32(0)
+	height, scrollBar := float32(6), float32(0)
+	if len(rooms) > l.most {
+		scrollBar = 12
+	}
 	for i, r := range rooms {
 		join := newButton(tr(textJoin), nil, func() { l.OnJoin(r.Invite) })
 		l.buttons = append(l.buttons, join)
-		row := container.NewBorder(nil, nil, nil, container.NewCenter(join),
+		row := container.NewBorder(nil, nil, nil, padded(0, 0, 8, scrollBar, container.NewCenter(join)),
 			newCard(card{who: r.RoomID, title: visibleLine(r.Room), below: tr(textOfferedBy, args{"Name": visibleLine(r.Node)})}))
 		l.list.Add(row)
 		if i < l.most {

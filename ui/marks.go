@@ -15,6 +15,7 @@ const sizeMark float32 = 14
 var (
 	iconLeader  = fyne.NewStaticResource("leader.svg", assets.LeaderSVG)
 	iconLamport = fyne.NewStaticResource("lamport.svg", assets.LamportSVG)
+	iconMuted   = fyne.NewStaticResource("muted.svg", assets.MutedSVG)
 )
 
 func newMark(icon fyne.Resource) *canvas.Image {
@@ -31,4 +32,4 @@ func orderMark(o chat.Order) *canvas.Image {
 	return newMark(iconLamport)
 }
 
-func muteMark() *canvas.Image { return newMark(theme.VolumeMuteIcon()) }
+func muteMark() *canvas.Image { return newMark(iconMuted) }

@@ -3,6 +3,7 @@ package ui
 import (
 	"image/color"
 	"strings"
+	"unicode/utf8"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -386,6 +387,11 @@ func fitLine(s string, width, size float32, bold bool) string {
 	if textWidth(s, size, style) <= width {
 		return s
 	}
-	n := fit(s, width-textWidth("…", size, style)-2, size)
+	width -= textWidth("…", size, style) + 2
+	n := fit(s, width, size)
+	for n > 0 && textWidth(s[:n], size, style) > width { // bold is wider than what fit measures
+		_, last := utf8.DecodeLastRuneInString(s[:n])
+		n -= last
+	}
 	return strings.TrimRight(s[:n], " ") + "…"
 }

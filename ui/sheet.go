@@ -9,7 +9,8 @@ import (
 )
 
 // sheet is a small window within the window: a title, a body, buttons. What
-// goes wrong in it is said in it. Esc closes the one on top.
+// goes wrong in it is said in it. Enter does what act does, Escape closes the one
+// on top.
 type sheet struct {
 	OnHide func() // called when the sheet is gone; may be nil
 
@@ -60,11 +61,17 @@ func (s *sheet) fit() { s.popup.Resize(s.popup.MinSize()) }
 
 // typed gets the keys that nothing in the sheet has a use for.
 func (s *sheet) typed(e *fyne.KeyEvent) {
-	switch {
-	case !s.popup.Visible():
+	if !s.popup.Visible() {
 		s.below(e) // one further up was closed later than this one
-	case e.Name == fyne.KeyEscape:
+		return
+	}
+	switch e.Name {
+	case fyne.KeyEscape:
 		s.hide()
+	case fyne.KeyReturn, fyne.KeyEnter:
+		if s.act != nil && !s.act.Disabled() {
+			s.act.OnTapped()
+		}
 	}
 }
 
