@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -56,6 +57,7 @@ func (w *Window) askJoin(link string) {
 	s = newSheet(w.win, tr(textJoinRoom), tr(textCancel), tr(textJoin), column(6, near.root, about, field.root), submit)
 	field.OnValid = func(valid bool) { enable(&s.act.Button, valid) }
 	field.OnValid(field.link != "")
+	field.OnSize = s.fit
 	stop := w.watchNearby(func(rooms []chat.Nearby) {
 		if near.set(rooms) {
 			about.Hidden = len(rooms) > 0
@@ -109,7 +111,8 @@ func (w *Window) notIn(rooms []chat.Nearby) []chat.Nearby {
 // inviteField is where an invite is pasted. It says what the invite is for, or
 // what is wrong with it, while it is typed.
 type inviteField struct {
-	OnValid func(valid bool) // called when that changes; may be nil
+	OnValid func(valid bool) // called with every change; may be nil
+	OnSize  func()           // called when what it says may want another height; may be nil
 
 	root  fyne.CanvasObject
 	entry *entry
@@ -120,10 +123,9 @@ type inviteField struct {
 
 func newInviteField(now func() time.Time) *inviteField {
 	f := &inviteField{entry: newEntry(tr(textInviteHint)), now: now}
-	f.said = paragraphOff(" ", theme.SizeNameCaptionText, colorMuted, false)
-	f.said.Truncation = fyne.TextTruncateEllipsis
+	f.said = paragraph(" ", theme.SizeNameCaptionText, colorMuted, false)
 	f.entry.OnChanged = f.check
-	f.root = column(-4, field(tr(textInvite), f.entry), f.said)
+	f.root = column(-4, field(tr(textInviteLink), f.entry), f.said)
 	return f
 }
 
@@ -137,6 +139,9 @@ func (f *inviteField) check(text string) {
 	if f.OnValid != nil {
 		f.OnValid(f.link != "")
 	}
+	if f.OnSize != nil {
+		f.OnSize()
+	}
 }
 
 // read sets link, and says what of it is told and in which colour.
@@ -146,7 +151,7 @@ func (f *inviteField) read(text string) (words string, ink fyne.ThemeColorName) 
 		return " ", colorMuted
 	}
 	link, err := invite.Parse(text, f.now())
-	room := visibleLine(link.Name)
+	room := visibleLine(string([]rune(link.Name)[:min(utf8.RuneCountInString(link.Name), chat.MaxNameRunes)]))
 	switch {
 	case err == nil && link.Expires.IsZero():
 		f.link = text

@@ -80,6 +80,7 @@ func (o *onboarding) buildStarting(now func() time.Time) *fyne.Container {
 	o.invite = newInviteField(now)
 	o.invite.entry.OnSubmitted = func(string) { o.submitInvite() }
 	o.invite.OnValid = func(bool) { o.allow() }
+	o.invite.OnSize = func() { o.root.Refresh() }
 	o.join = newButton(tr(textJoin), nil, o.submitInvite)
 	o.join.Disable()
 	invite := container.NewBorder(nil, nil, nil, o.join, o.invite.entry)

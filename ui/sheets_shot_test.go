@@ -81,7 +81,7 @@ func TestPicturesOfRooms(t *testing.T) {
 				s.until(what, s.sheetOpen)
 				switch what {
 				case "r7-invite":
-					s.until("a link", func() bool { return !s.button("Copy link").Disabled() })
+					s.until("a link", func() bool { return !s.button(tr(textCopyLink)).Disabled() })
 				case "r8-join":
 					s.until("rooms nearby", func() bool { return len(onTop[*card](s)) == 4 })
 				}

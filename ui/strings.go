@@ -56,7 +56,7 @@ const (
 	textInviteTo       = "Invite to “{{.Room}}”"
 	textInviteEnds     = "How long it is valid"
 	textInviteUses     = "How often it can be used"
-	textInviteLink     = "Link"
+	textInviteLink     = "Invite link"
 	textHour           = "1 hour"
 	textOneDay         = "1 day"
 	textWeek           = "1 week"
