@@ -26,7 +26,7 @@ func (w *Window) showRoom(room chat.Room) {
 	w.withMembers(room.ID, func(members []chat.Member) {
 		var s *sheet
 		by, rules := founder(members)
-		name := container.NewBorder(nil, nil, nil, nil, newCard(card{who: room.ID, title: visibleLine(room.Name), below: roomState(&room)}))
+		name := container.NewBorder(nil, nil, nil, nil, newCard(cardWords{who: room.ID, title: visibleLine(room.Name), below: roomState(&room)}))
 		order := container.NewHBox(paragraphOff(orderName(room.Order), theme.SizeNameText, theme.ColorNameForeground, true), layout.NewSpacer())
 		if rules {
 			rename := newButton(tr(textRename), nil, func() {
@@ -68,8 +68,8 @@ func (w *Window) settingsForm(room *chat.Room, fail func(error)) fyne.CanvasObje
 		saving        bool
 	)
 	notify := newChoice(slices.Index(notifies, wanted.Notify), notifyNames()...)
-	reading := newToggle(tr(textTellRead), !wanted.HideRead, nil)
-	nearby := newToggle(tr(textOffer), wanted.Nearby, nil)
+	reading := newToggle(tr(textTellRead), !wanted.HideRead)
+	nearby := newToggle(tr(textOffer), wanted.Nearby)
 	draw := func() {
 		notify.set(slices.Index(notifies, wanted.Notify))
 		reading.Checked, nearby.Checked = !wanted.HideRead, wanted.Nearby

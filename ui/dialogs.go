@@ -16,7 +16,7 @@ func (w *Window) askNewRoom() {
 	name := newEntry(tr(textRoomNameHint))
 	order := newChoice(0, orderName(orders[0]), orderName(orders[1]))
 	about := paragraph(orderAbout(orders[0]), theme.SizeNameCaptionText, colorMuted, false)
-	nearby := newToggle(tr(textOffer), false, nil)
+	nearby := newToggle(tr(textOffer), false)
 	var s *sheet
 	order.OnChange = func(i int) {
 		setParagraph(about, orderAbout(orders[i]))

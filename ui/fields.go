@@ -75,10 +75,10 @@ func (b *button) TypedKey(k *fyne.KeyEvent) {
 // toggle is something that is on or off.
 type toggle struct{ widget.Check }
 
-func newToggle(text string, on bool, changed func(bool)) *toggle {
+func newToggle(text string, on bool) *toggle {
 	t := &toggle{}
 	t.ExtendBaseWidget(t)
-	t.Text, t.Checked, t.OnChanged = text, on, changed
+	t.Text, t.Checked = text, on
 	return t
 }
 
@@ -192,9 +192,8 @@ func (c *choice) TypedKey(k *fyne.KeyEvent) {
 	}
 }
 
-// card is a face, a line of words beside it and a smaller one below.
-type card struct {
-	paint
+// cardWords are what a card says.
+type cardWords struct {
 	who   string // what the face's colour derives from
 	title string
 	note  string // muted, after the title
@@ -203,12 +202,18 @@ type card struct {
 	dot   fyne.ThemeColorName // at the face, "" = none
 }
 
-func newCard(c card) *card {
+// card is a face, a line of words beside it and a smaller one below.
+type card struct {
+	paint
+	cardWords
+}
+
+func newCard(words cardWords) *card {
+	c := &card{cardWords: words}
 	c.min = fyne.NewSize(160, 46)
-	made := &c
-	made.place = made.draw
-	made.ExtendBaseWidget(made)
-	return made
+	c.place = c.draw
+	c.ExtendBaseWidget(c)
+	return c
 }
 
 func (c *card) draw(size fyne.Size) []fyne.CanvasObject {

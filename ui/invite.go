@@ -75,11 +75,13 @@ func (w *Window) showInvite(room chat.Room) {
 		width = sizeForm
 		body = column(4, container.NewCenter(picture.raster), options)
 	}
+	body = column(2, about, body)
 	scroll := container.NewVScroll(body)
-	s = newSheetOf(w.win, width, tr(textInviteTo, args{"Room": visibleLine(room.Name)}), tr(textClose), tr(textCopyLink), column(2, about, scroll), func() {
+	s = newSheetOf(w.win, width, tr(textInviteTo, args{"Room": visibleLine(room.Name)}), tr(textClose), tr(textCopyLink), scroll, func() {
 		w.app.Clipboard().SetContent(link)
 		say(tr(textCopied))
 	})
+	body.Resize(fyne.NewSize(width, 0)) // wraps, so that its height is known
 	scroll.SetMinSize(fyne.NewSize(width, roomFor(w.win.Canvas(), body.MinSize().Height+4)))
 	s.fit()
 	s.show()
@@ -94,10 +96,9 @@ type qrPicture struct {
 	code   *qr.Code
 }
 
-const (
-	sizeQR    float32 = 280
-	quietZone         = 4 // modules, ISO/IEC 18004
-)
+const sizeQR float32 = 280
+
+const quietZone = 4 // modules, ISO/IEC 18004
 
 func newQRPicture() *qrPicture {
 	p := &qrPicture{}

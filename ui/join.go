@@ -208,7 +208,7 @@ func (l *nearbyList) set(rooms []chat.Nearby) bool {
 		join := newButton(tr(textJoin), nil, func() { l.OnJoin(r.Invite) })
 		l.buttons = append(l.buttons, join)
 		row := container.NewBorder(nil, nil, nil, padded(0, 0, 8, scrollBar, container.NewCenter(join)),
-			newCard(card{who: r.RoomID, title: visibleLine(r.Room), below: tr(textOfferedBy, args{"Name": visibleLine(r.Node)})}))
+			newCard(cardWords{who: r.RoomID, title: visibleLine(r.Room), below: tr(textOfferedBy, args{"Name": visibleLine(r.Node)})}))
 		l.list.Add(row)
 		if i < l.most {
 			height += row.MinSize().Height + 4

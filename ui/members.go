@@ -68,7 +68,7 @@ func memberCard(m *chat.Member) *card {
 	if m.Creator {
 		notes = append(notes, tr(textMemberCreator))
 	}
-	c := card{who: m.PeerID, title: visibleLine(m.Name), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
+	c := cardWords{who: m.PeerID, title: visibleLine(m.Name), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
 	if m.Self || m.State == chat.PeerConnected {
 		c.dot = colorOnline
 	}

@@ -76,7 +76,7 @@ func (o *onboarding) buildStarting(now func() time.Time) *fyne.Container {
 	o.room.OnSubmitted = func(string) { o.submitRoom() }
 	o.create = newButton(tr(textStart), nil, o.submitRoom)
 	o.create.Importance = widget.HighImportance
-	o.offer = newToggle(tr(textOffer), false, nil)
+	o.offer = newToggle(tr(textOffer), false)
 	o.invite = newInviteField(now)
 	o.invite.entry.OnSubmitted = func(string) { o.submitInvite() }
 	o.invite.OnValid = func(bool) { o.allow() }
