@@ -41,7 +41,7 @@ func (w *Window) showRoom(room chat.Room) {
 		}
 		body := column(2, padded(0, 4, 8, 0, name), field(tr(textOrderLabel), order),
 			paragraph(orderAbout(room.Order), theme.SizeNameCaptionText, colorMuted, false))
-		if waiting := waitingText(&room); waiting != "" {
+		if waiting := waitingText(&room, w.shown.view.Peers); waiting != "" {
 			body.Add(paragraph(waiting, theme.SizeNameCaptionText, colorNoticeText, false))
 		}
 		if !rules && by != "" {
@@ -188,7 +188,7 @@ func (w *Window) roomMenu(room chat.Room, at fyne.Position) {
 func (w *Window) roomMenuItems(room chat.Room, rules bool) []*fyne.MenuItem {
 	items := []*fyne.MenuItem{fyne.NewMenuItem(tr(textAbout), func() { w.showRoom(room) })}
 	if room.ID == w.shown.room {
-		items = append(items, fyne.NewMenuItem(tr(textSearch), w.openFinder))
+		items = append(items, fyne.NewMenuItem(tr(textNetwork), w.openNetwork), fyne.NewMenuItem(tr(textSearch), w.openFinder))
 	}
 	items = append(items, fyne.NewMenuItem(tr(textMembers), func() { w.showMembers(room) }))
 	if room.State == chat.Joined {

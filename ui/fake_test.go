@@ -26,7 +26,7 @@ type fakeNode struct {
 	status   chat.Status
 	info     chat.Info
 	nearby   []chat.Nearby
-	members  []chat.Member // of every room
+	members  []chat.Member // of every room; three where there are none
 	link     string        // answers Invite, unless it is ""
 	fail     error         // answers every call that does something
 }
@@ -89,7 +89,10 @@ func (n *fakeNode) Info(_ context.Context, room, id string) (chat.Info, error) {
 func (n *fakeNode) Status(context.Context) (chat.Status, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.status, nil
+	n.calls = append(n.calls, "status")
+	s := n.status
+	s.Rooms = slices.Clone(s.Rooms)
+	return s, nil
 }
 
 func (n *fakeNode) SwitchOrder(_ context.Context, room string, order chat.Order) error {
@@ -194,7 +197,10 @@ func (n *fakeNode) Invite(_ context.Context, o chat.InviteOptions) (string, erro
 func (n *fakeNode) Members(context.Context, string) ([]chat.Member, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.members), nil
+	if n.members != nil {
+		return slices.Clone(n.members), nil
+	}
+	return threeMembers(), nil
 }
 
 // threeMembers has this computer as the one that started the room.

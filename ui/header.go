@@ -19,6 +19,8 @@ type header struct {
 	OnSearch func()
 	OnAbout  func()
 
+	OnNetwork func()
+
 	root   *fyne.Container
 	title  *tappable
 	invite *button
@@ -37,8 +39,9 @@ func newHeader() *header {
 		h.OnMenu(at.AddXY(0, more.Size().Height))
 	})
 	search := newIconButton(theme.SearchIcon(), func() { h.OnSearch() })
+	network := newIconButton(networkIcon, func() { h.OnNetwork() })
 	bar := container.NewBorder(nil, nil, nil,
-		container.NewCenter(container.NewHBox(h.invite, search, more)), h.title)
+		container.NewCenter(container.NewHBox(h.invite, network, search, more)), h.title)
 	h.root = container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
 		container.NewBorder(nil, widget.NewSeparator(), nil, nil, padded(5, 4, padEdge, 8, bar)))
 	return h
@@ -119,15 +122,6 @@ func roomState(r *chat.Room) string {
 	case chat.Joined:
 	}
 	return textOfMembers(r.Members) + ", " + tr(textOnline, args{"Count": count(uint64(max(r.Online, 0)))})
-}
-
-// waitingText is whom a joined room waits for; what a room that is not joined
-// waits for stands in its state.
-func waitingText(r *chat.Room) string {
-	if r.State != chat.Joined {
-		return ""
-	}
-	return visibleLine(r.Waiting)
 }
 
 // orderAbout is the trade-off of an order, in one sentence.

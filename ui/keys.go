@@ -11,6 +11,7 @@ import (
 func (w *Window) shortcuts() map[desktop.CustomShortcut]func() {
 	return map[desktop.CustomShortcut]func(){
 		{KeyName: fyne.KeyF, Modifier: fyne.KeyModifierShortcutDefault}: w.openFinder,
+		{KeyName: fyne.KeyI, Modifier: fyne.KeyModifierShortcutDefault}: w.openNetwork,
 		{KeyName: fyne.KeyK, Modifier: fyne.KeyModifierShortcutDefault}: w.openSwitcher,
 		{KeyName: fyne.KeyUp, Modifier: fyne.KeyModifierAlt}:            func() { w.stepRoom(-1) },
 		{KeyName: fyne.KeyDown, Modifier: fyne.KeyModifierAlt}:          func() { w.stepRoom(1) },
@@ -46,6 +47,8 @@ func (w *Window) shortcut(s fyne.Shortcut) bool {
 // escape leaves what was begun last: a search, an answer, a look at history.
 func (w *Window) escape() {
 	switch {
+	case w.network.Visible():
+		w.closeNetwork()
 	case w.finder.root.Visible():
 		w.closeFinder()
 	case w.reply.to.id != "":
@@ -81,6 +84,7 @@ func (w *Window) openFinder() {
 	if !w.main.Visible() {
 		return
 	}
+	w.closeNetwork()
 	w.finder.root.Show()
 	relayout(w.chat)
 	w.win.Canvas().Focus(w.finder.entry)

@@ -8,8 +8,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/test"
-
-	"tertulia/chat"
 )
 
 func (s *stage) key(name fyne.KeyName, modifier fyne.KeyModifier) {
@@ -225,27 +223,6 @@ func TestReadingIsToldAgainWhenLinesSettle(t *testing.T) {
 	s.elsewhere(n)
 	if got := n.said("read"); len(got) != 2 {
 		t.Errorf("told %q; nothing changed after the second", got)
-	}
-}
-
-func TestASheetTellsWhyAMessageStandsThere(t *testing.T) {
-	m := message(7, "Bob")
-	if got := whyWords(&m, chat.Leader); got != textWhyElected {
-		t.Errorf("in the tail: %q", got)
-	}
-	finalize(&m, 1234)
-	m.Leader, m.Late, m.Hash, m.Epoch, m.Origin = "n3", true, strings.Repeat("ab", 32), 4, "n2"
-	got := whyWords(&m, chat.Leader)
-	for _, want := range []string{"position 1,234", "n3, elected to lead", "It came late"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q does not say %q", got, want)
-		}
-	}
-	facts := whyFacts(&m)
-	for _, want := range []fact{{"Position", "1,234"}, {"Leader", "n3"}, {"Epoch", "4"}, {"On the computer", "n2"}, {"State", "final, late"}, {"Hash of the order up to here", m.Hash}} {
-		if !slices.Contains(facts, want) {
-			t.Errorf("facts lack %v", want)
-		}
 	}
 }
 

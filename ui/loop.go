@@ -113,6 +113,7 @@ type loop struct {
 	seen      atomic.Bool              // the window has the focus
 	inView    atomic.Pointer[[]string] // IDs of the messages in view, topmost first
 	queries   chan chat.SearchQuery    // the one to be answered next
+	watch     *watch
 
 	latest  atomic.Pointer[state]
 	pending atomic.Bool // a post is under way
@@ -121,10 +122,11 @@ type loop struct {
 
 	nearbyEvery time.Duration
 
-	show   func(*state)
-	failed func(error)
-	unsent func(chat.Draft, error)
-	found  func(chat.SearchQuery, []chat.Message, error)
+	show        func(*state)
+	failed      func(error)
+	unsent      func(chat.Draft, error)
+	found       func(chat.SearchQuery, []chat.Message, error)
+	seenNetwork func(*glance, error)
 }
 
 func newLoop(node Node) *loop {
@@ -135,6 +137,7 @@ func newLoop(node Node) *loop {
 		drafts:  make(chan chat.Draft, maxDrafts),
 		actions: make(chan func(context.Context), maxActions),
 		queries: make(chan chat.SearchQuery, 1),
+		watch:   newWatch(),
 		post:    fyne.Do,
 		now:     time.Now,
 
@@ -152,6 +155,7 @@ func (l *loop) run(ctx context.Context) error {
 	defer group.Wait()
 	group.Go(func() { l.sendDrafts(ctx) })
 	group.Go(func() { l.answerQueries(ctx) })
+	group.Go(func() { l.watchNetwork(ctx) })
 	slots := make(chan struct{}, maxActions)
 	changes := l.node.Changes(ctx)
 	l.report(ctx, l.refresh(ctx))
@@ -224,6 +228,7 @@ func (l *loop) refresh(ctx context.Context) error {
 		err = l.feed.reload(ctx, l.following.Load(), *l.inView.Load())
 	}
 	l.hand(ctx)
+	l.watch.poke()
 	return err
 }
 

@@ -194,18 +194,7 @@ func newNetworkLine() *networkLine {
 }
 
 func (n *networkLine) set(v chat.View) {
-	text, dot := visibleLine(v.Network), colorOffline
-	if text == "" {
-		text = tr(textConnecting)
-	}
-	for _, p := range v.Peers {
-		if p.State == chat.PeerConnected {
-			dot = colorOnline
-		}
-	}
-	if !v.Healthy {
-		text, dot = tr(textDiskTrouble), theme.ColorNameError
-	}
+	text, dot := networkText(&v)
 	if text == n.last && n.dot.name == dot {
 		return
 	}

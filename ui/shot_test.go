@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,9 @@ func furnish(n *fakeNode) {
 		{ID: "e", Name: "émigrés", Order: chat.Lamport, State: chat.Joined, Members: 1, Online: 1},
 	}
 	n.messages["a"] = talk()
+	n.info = aboutMessage()
+	n.status = aboutNetwork()
+	n.members = circle()
 	n.messages["b"] = messages(40)
 }
 
@@ -135,7 +139,7 @@ func TestPictures(t *testing.T) {
 func (s *stage) pictureLooks(name string) {
 	n := s.win.loop.node.(*fakeNode)
 	n.mu.Lock()
-	n.view.Rooms[0].Waiting = "Waiting for Bob and Carol: nobody else of this room is reachable. Your messages are saved and go out when someone is."
+	n.view.Rooms[0].WaitsFor = []string{"carla-desk", "dan~7k3qv2mx"}
 	n.mu.Unlock()
 	s.win.openRoom("a")
 	s.until("the first room", func() bool { return s.win.shown.room == "a" && len(s.win.shown.messages) > 0 })
@@ -152,6 +156,7 @@ func (s *stage) pictureLooks(name string) {
 	s.picture(name + "-c-switch")
 	s.closeSheets()
 	s.win.showWhy(s.win.message("m/3"))
+	s.until("the sheet", func() bool { return len(s.win.win.Canvas().Overlays().List()) > 0 })
 	s.picture(name + "-d-why")
 	s.closeSheets()
 	s.win.showRoom(*s.room("a"))
@@ -161,6 +166,7 @@ func (s *stage) pictureLooks(name string) {
 	n.mu.Lock()
 	n.view.Rooms[1].Unread = 3
 	n.mu.Unlock()
+	s.pictureNetwork(name)
 	s.win.openRoom("b")
 	s.until("the other room", func() bool { return s.win.shown.room == "b" && len(s.win.shown.messages) > 0 })
 	s.win.list.scrollBy(60)
@@ -169,6 +175,40 @@ func (s *stage) pictureLooks(name string) {
 		s.t.Error("no tip over a message's foot")
 	}
 	s.picture(name + "-f-unread")
+}
+
+// pictureNetwork draws the network of a room that waits, of one that is well in
+// the smallest window, and of one whose replicas differ.
+func (s *stage) pictureNetwork(name string) {
+	n := s.win.loop.node.(*fakeNode)
+	show := func(picture string, change func()) {
+		n.mu.Lock()
+		change()
+		n.mu.Unlock()
+		s.win.closeNetwork()
+		s.win.openNetwork()
+		s.until("the network", func() bool {
+			seen := s.win.network.net
+			return seen != nil && reflect.DeepEqual(seen.status, n.status.Rooms[0])
+		})
+		s.picture(name + picture)
+	}
+	s.win.win.Resize(fyne.NewSize(1280, 800))
+	show("-g-network", func() {})
+	s.win.network.scroll.ScrollToBottom()
+	s.picture(name + "-g-network-end")
+	s.win.win.Resize(fyne.NewSize(800, 600))
+	show("-h-network-small", func() {})
+	s.win.network.scroll.ScrollToOffset(fyne.NewPos(0, 500))
+	s.picture(name + "-h-network-small-middle")
+	s.win.win.Resize(fyne.NewSize(1280, 800))
+	show("-i-network-alarm", func() {
+		n.status = aboutNetwork()
+		n.status.Rooms[0].Replicas[2].OrderHash = strings.Repeat("0b", 32)
+	})
+	show("-j-network-many", func() { n.status, n.members = crowd(12) })
+	s.win.win.Resize(fyne.NewSize(1100, 760))
+	s.win.closeNetwork()
 }
 
 // foot is a point on the clock of row i.

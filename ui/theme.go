@@ -28,6 +28,9 @@ const (
 	colorOnline         fyne.ThemeColorName = "tertuliaOnline"
 	colorOffline        fyne.ThemeColorName = "tertuliaOffline"
 	colorShade          fyne.ThemeColorName = "tertuliaShade"
+	colorCrown          fyne.ThemeColorName = "tertuliaCrown" // of who leads
+	colorAlarm          fyne.ThemeColorName = "tertuliaAlarm" // what should never be
+	colorAlarmText      fyne.ThemeColorName = "tertuliaAlarmText"
 )
 
 // Sizes in the toolkit's device-independent pixels.
@@ -98,6 +101,9 @@ var lightPalette = palette{
 	colorOnline:         rgb(0x2f9e5b),
 	colorOffline:        rgb(0xc27a1a),
 	colorShade:          rgba(0x1d2523, 0x1c),
+	colorCrown:          rgb(0xb07d05),
+	colorAlarm:          rgb(0xfbdfdb),
+	colorAlarmText:      rgb(0x7d150b),
 }
 
 var darkPalette = palette{
@@ -142,6 +148,9 @@ var darkPalette = palette{
 	colorOnline:         rgb(0x4cc37c),
 	colorOffline:        rgb(0xe0a24a),
 	colorShade:          rgba(0x000000, 0x50),
+	colorCrown:          rgb(0xf0c04a),
+	colorAlarm:          rgb(0x4f211d),
+	colorAlarmText:      rgb(0xffd0c8),
 }
 
 // avatarColors tell authors apart; white text is readable on all of them.

@@ -65,3 +65,38 @@ func TestNamesAreReadableInLightAndDark(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNetworkIsReadableInLightAndDark(t *testing.T) {
+	const (
+		text = 4.5 // WCAG AA for text
+		mark = 3.0 // and for what else carries a meaning
+	)
+	app := test.NewTempApp(t)
+	for name, is := range map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark} {
+		app.Settings().SetTheme(variant{NewTheme(), is})
+		for _, c := range []struct {
+			ink, ground fyne.ThemeColorName
+			enough      float64
+		}{
+			{colorAlarmText, colorAlarm, text},
+			{theme.ColorNameForeground, theme.ColorNameBackground, text},
+			{colorTentative, theme.ColorNameBackground, text},
+			{theme.ColorNameForeground, colorBubble, text},
+			{colorMuted, colorBubble, text},
+			{theme.ColorNameError, colorBubble, text},
+			{colorDayText, colorDay, text},
+			{theme.ColorNameHyperlink, theme.ColorNameOverlayBackground, text},
+			{colorMuted, theme.ColorNameOverlayBackground, text},
+			{colorCrown, colorBubble, mark},
+			{colorOnline, colorBubble, mark},
+			{colorOffline, colorBubble, mark},
+			{colorOnline, theme.ColorNameBackground, mark},
+			{colorOffline, theme.ColorNameBackground, mark},
+			{theme.ColorNamePrimary, colorBubble, mark},
+		} {
+			if got := contrast(theme.Color(c.ink), theme.Color(c.ground)); got < c.enough {
+				t.Errorf("%s: %s on %s has a contrast of %.1f, want %.1f", name, c.ink, c.ground, got, c.enough)
+			}
+		}
+	}
+}

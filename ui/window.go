@@ -38,6 +38,7 @@ type Window struct {
 	waiting    *strip
 	finder     *picker
 	reply      *replyBar
+	network    *networkPage
 	main       fyne.CanvasObject
 	chat       *fyne.Container
 
@@ -79,6 +80,7 @@ func New(app fyne.App, node Node) (*Window, error) {
 	w.main.Hide()
 	w.onboarding.root.Hide()
 	w.loop.show, w.loop.failed, w.loop.unsent, w.loop.found = w.show, w.failed, w.unsent, w.found
+	w.loop.seenNetwork = w.seen
 	w.addShortcuts()
 	app.Lifecycle().SetOnEnteredForeground(func() {
 		w.loop.seen.Store(true)
@@ -98,7 +100,7 @@ func (w *Window) Run(ctx context.Context) error { return w.loop.run(ctx) }
 func (w *Window) buildChat() {
 	w.header = newHeader()
 	w.header.OnInvite, w.header.OnMenu = w.forOpen(w.showInvite), w.openMenu
-	w.header.OnSearch, w.header.OnAbout = w.openFinder, w.forOpen(w.showRoom)
+	w.header.OnSearch, w.header.OnAbout, w.header.OnNetwork = w.openFinder, w.forOpen(w.showRoom), w.openNetwork
 	w.list = newMessageList()
 	w.list.OnOlder = func() { w.loop.ask(want{kind: wantOlder}) }
 	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
@@ -140,8 +142,11 @@ func (w *Window) buildMain() {
 	w.rooms.OnOpen = w.openRoom
 	w.rooms.OnNew, w.rooms.OnJoin = w.askNewRoom, func() { w.askJoin("") }
 	w.rooms.OnMenu = w.roomMenu
+	w.network = newNetworkPage()
+	w.network.OnClose, w.network.OnShortcut = w.closeNetwork, w.shortcut
+	w.network.Hide()
 	side := container.New(fixedWidth(sizeSidebar), w.rooms.root)
-	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.NewBorder(nil, nil, side, nil, w.chat))
+	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.NewBorder(nil, nil, side, nil, container.NewStack(w.chat, w.network)))
 }
 
 // show brings every widget up to the snapshot s.
@@ -163,13 +168,16 @@ func (w *Window) show(s *state) {
 		return
 	}
 	w.header.set(room)
-	if w.waiting.set(waitingText(&room)) {
+	if w.waiting.set(waitingText(&room, s.view.Peers)) {
 		relayout(w.chat)
 	}
 	if s.room != before.room {
 		w.list.clear(s.jumps == before.jumps)
 		w.swapDraft(before.room, s.room)
 		w.closeFinder()
+	}
+	if s.room != before.room || s.jumps != before.jumps {
+		w.closeNetwork()
 	}
 	switch {
 	case s.jumps != before.jumps:
