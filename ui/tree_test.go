@@ -24,8 +24,11 @@ func each(o fyne.CanvasObject, visit func(fyne.CanvasObject)) {
 
 func buttonsIn(o fyne.CanvasObject) (buttons []*widget.Button) {
 	each(o, func(o fyne.CanvasObject) {
-		if b, ok := o.(*widget.Button); ok {
+		switch b := o.(type) {
+		case *widget.Button:
 			buttons = append(buttons, b)
+		case *button:
+			buttons = append(buttons, &b.Button)
 		}
 	})
 	return buttons
