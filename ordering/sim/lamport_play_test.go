@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"tertulia/ordering"
@@ -110,6 +111,29 @@ func nobodyAdopts(l *Lab, m mutant.Mutant) *Failure {
 		a.s.w.failf(0, "U8", "an entry from outside the view is never adopted")
 	}
 	return a.s.w.fail
+}
+
+// forgottenSeal sets a member back to before it sealed, while the epoch that it
+// sealed is still open: it must learn from who asked for the seal that it did.
+func forgottenSeal(l *Lab, m mutant.Mutant) *Failure {
+	w := l.quietRoom(m, 3, Leaderless)
+	w.run(14*time.Second, nil)
+	leader := w.leader()
+	member, third := w.nodes[(leader.i+1)%3], w.nodes[(leader.i+2)%3]
+	image := member.disk.image()
+	for _, n := range []*node{leader, member} {
+		w.cut(n.i, third.i)
+		w.cut(third.i, n.i)
+	}
+	for slices.Equal(member.disk.seal, image.seal) && w.fail == nil {
+		w.run(100*time.Microsecond, nil)
+	}
+	member.kill()
+	member.disk, member.setback = image, true
+	member.revive()
+	leader.say("after", w.draft(leader, 1))
+	w.run(5*time.Second, nil)
+	return w.fail
 }
 
 // changeWithoutAMember plays a view change in which all voters answer, and none of

@@ -172,6 +172,7 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 	"another-epoch": ackOfAnotherEpoch,
 	"blind":         clockWithoutItsEntries,
 	"straggler":     sealedStraggler,
+	"amnesia":       forgottenSeal,
 	"orphan":        nobodyAdopts,
 	"viewless":      changeWithoutAMember,
 	"tail": func(l *Lab, m mutant.Mutant) *Failure {
@@ -212,11 +213,14 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 
 // quiet returns a world without faults and without words in which n members are
 // at rest, a second after their digests.
-func (l *Lab) quiet(m mutant.Mutant, n int) *World {
+func (l *Lab) quiet(m mutant.Mutant, n int) *World { return l.quietRoom(m, n, Led) }
+
+// quietRoom is quiet with a room of the given order.
+func (l *Lab) quietRoom(m mutant.Mutant, n int, o Ordering) *World {
 	seed := uint64(1)
 	none := Faults(0)
 	for {
-		w := l.begin(Options{Seed: seed, Faults: &none, Mutant: m})
+		w := l.begin(Options{Seed: seed, Ordering: o, Faults: &none, Mutant: m})
 		if len(w.nodes) != n || w.plan.delay > 10*time.Millisecond {
 			seed++
 			continue
