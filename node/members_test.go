@@ -238,7 +238,7 @@ func (s *stranger) PeerUp(d ordering.DeviceKey, _ wire.Hello)   { s.up <- d }
 func (s *stranger) PeerDown(ordering.DeviceKey, p2p.DownReason) {}
 func (s *stranger) PeerSuspected(ordering.DeviceKey, bool)      {}
 func (s *stranger) PeerHealth(ordering.DeviceKey, p2p.Health)   {}
-func (s *stranger) ServeFinals(context.Context, ordering.DeviceKey, wire.FinalsRequest, func(uint64, []ordering.EntryID) error) error {
+func (s *stranger) ServeFinals(context.Context, ordering.DeviceKey, wire.FinalsRequest, func(uint64, []ordering.Listed) error) error {
 	return nil
 }
 func (s *stranger) PeerHears(ordering.DeviceKey, []ordering.DeviceKey)            {}

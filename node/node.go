@@ -22,6 +22,7 @@ import (
 
 	"tertulia/chat"
 	"tertulia/ordering"
+	core "tertulia/ordering/room"
 	"tertulia/p2p"
 	"tertulia/storage"
 )
@@ -49,6 +50,7 @@ type Config struct {
 	Ordering      chat.Order
 	Join          []string // invites
 	NoMDNS, NoDHT bool
+	Keep          core.Keep // of each room's control log, behind what is final; zero fields mean the defaults
 	Version       string
 	Log           *slog.Logger // nil: none
 

@@ -381,8 +381,8 @@ func (h *handler) ServeFetch(ctx context.Context, d ordering.DeviceKey, req wire
 	return sent >= fetchBytes, nil
 }
 
-// ServeFinals answers with the ids of the final list, from the disk alone.
-func (h *handler) ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, ids []ordering.EntryID) error) error {
+// ServeFinals answers with the final list, from the disk alone.
+func (h *handler) ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, part []ordering.Listed) error) error {
 	n := (*Node)(h)
 	r := n.room(req.Room)
 	if r == nil || !r.view.Load().member[d] {
@@ -390,14 +390,14 @@ func (h *handler) ServeFinals(ctx context.Context, d ordering.DeviceKey, req wir
 		return nil
 	}
 	for after := req.After; ; {
-		ids, err := n.store.FinalIDs(ctx, req.Room, after, storage.MaxFinalIDs)
-		if err != nil || len(ids) == 0 {
+		part, err := n.store.Listed(ctx, req.Room, after, storage.MaxListed)
+		if err != nil || len(part) == 0 {
 			return err
 		}
-		if err := send(after+1, ids); err != nil {
+		if err := send(after+1, part); err != nil {
 			return err
 		}
-		after += uint64(len(ids))
+		after += uint64(len(part))
 	}
 }
 

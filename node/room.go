@@ -129,7 +129,7 @@ func (r *room) load(ctx context.Context) error {
 	}
 	c := core.New(core.Config{
 		Room: r.id, Self: self, Key: r.n.id.key, Priority: int32(r.n.cfg.Priority), Seed: rand.Uint64(),
-		Waits: core.Waits{Stable: r.n.cfg.Stability, Hold: r.n.cfg.Hold},
+		Waits: core.Waits{Stable: r.n.cfg.Stability, Hold: r.n.cfg.Hold}, Keep: r.n.cfg.Keep,
 	}, saved)
 	var grants []keyGrant
 	var gone ordering.Key
@@ -490,7 +490,7 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 			}
 		}
 	}
-	var installed []ordering.EntryID
+	var installed []ordering.Listed
 	if ready.Install != nil {
 		installed = ready.Install.Order
 	}
@@ -760,14 +760,14 @@ func (r *room) fetch(f core.Fetch) {
 	})
 }
 
-// fetchFinals brings the ids of the final list from a peer.
+// fetchFinals brings a part of the final list from a peer.
 func (r *room) fetchFinals(f core.FetchFinals) {
 	r.n.goFor(func(whole context.Context) {
 		ctx, cancel := context.WithTimeout(whole, fetchTimeout)
-		err := r.n.net.Finals(ctx, f.From, wire.FinalsRequest{Room: r.id, After: f.After}, func(first uint64, ids []ordering.EntryID) error {
+		err := r.n.net.Finals(ctx, f.From, wire.FinalsRequest{Room: r.id, After: f.After}, func(first uint64, part []ordering.Listed) error {
 			return r.post(ctx, func() {
 				if !r.broken {
-					r.core.FinalsPulled(time.Now(), f.From, first, ids)
+					r.core.FinalsPulled(time.Now(), f.From, first, part)
 				}
 			})
 		})

@@ -105,13 +105,13 @@ func (r *room) noteTitle(e *ordering.Entry) {
 }
 
 // named returns the name that the last of the finals gives the room, "" for none.
-func (r *room) named(finals []linear.Final, installed []ordering.EntryID) string {
+func (r *room) named(finals []linear.Final, installed []ordering.Listed) string {
 	name := ""
 	if len(r.titles) == 0 {
 		return name
 	}
-	for _, id := range installed {
-		name = cmp.Or(r.titles[id], name)
+	for _, l := range installed {
+		name = cmp.Or(r.titles[l.EntryID], name)
 	}
 	for _, f := range finals {
 		if f.Index > 0 {

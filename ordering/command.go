@@ -185,6 +185,20 @@ func decodeBatch(d *decoder) *Batch {
 	return m
 }
 
+// Source says by what an entry came into the final list. All replicas have the same.
+type Source struct {
+	Epoch  uint64
+	Term   uint64 // of the record that emitted it; 0 in a Lamport epoch
+	Leader Origin // who proposed it; zero in a Lamport epoch
+	Late   bool   // below what another author had final in an earlier epoch; only of what is shown
+}
+
+// Listed is a place of the final list: the entry that is shown there.
+type Listed struct {
+	EntryID
+	Source
+}
+
 // NextOrderHash is the order hash after an entry: a chain over the final list
 // that begins with the room's id.
 func NextOrderHash(last, entry Hash) Hash {
@@ -192,4 +206,16 @@ func NextOrderHash(last, entry Hash) Hash {
 	copy(b[:], last[:])
 	copy(b[HashSize:], entry[:])
 	return sha256.Sum256(b[:])
+}
+
+// NextSourceHash is the source hash after an entry: a chain over the sources of the
+// final list that begins with zeros.
+func NextSourceHash(last Hash, s Source) Hash {
+	e := encoder{b: make([]byte, 0, HashSize+8+8+OriginSize+1)}
+	e.raw(last[:])
+	e.u64(s.Epoch)
+	e.u64(s.Term)
+	e.origin(s.Leader)
+	e.flag(s.Late)
+	return sha256.Sum256(e.b)
 }

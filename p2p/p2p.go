@@ -104,7 +104,7 @@ type Handler interface {
 	// ServeFinals answers with send: the entries of the room's final order from
 	// index req.After+1 on, without a gap, at most wire.MaxFinals at a time. An
 	// error of either is as with ServeFetch.
-	ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, ids []ordering.EntryID) error) error
+	ServeFinals(ctx context.Context, d ordering.DeviceKey, req wire.FinalsRequest, send func(first uint64, part []ordering.Listed) error) error
 	ServeKeys(ctx context.Context, d ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply
 	// ServeNearby answers a device on the same network, member or not.
 	ServeNearby(ctx context.Context, d ordering.DeviceKey) wire.NearbyReply

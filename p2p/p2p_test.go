@@ -44,7 +44,7 @@ type said struct {
 type scribe struct {
 	calls   chan said
 	answer  func(ctx context.Context, req wire.FetchRequest, send func(ordering.Run) error) (bool, error)
-	finals  func(req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error
+	finals  func(req wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error
 	admit   func(d ordering.DeviceKey, req wire.JoinRequest) wire.JoinReply
 	message func(d ordering.DeviceKey, room ordering.RoomID, m ordering.Message) // instead of writing it down
 }
@@ -79,7 +79,7 @@ func (s *scribe) AdmitJoin(_ context.Context, d ordering.DeviceKey, req wire.Joi
 func (s *scribe) ServeFetch(ctx context.Context, _ ordering.DeviceKey, req wire.FetchRequest, send func(ordering.Run) error) (bool, error) {
 	return s.answer(ctx, req, send)
 }
-func (s *scribe) ServeFinals(_ context.Context, _ ordering.DeviceKey, req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error {
+func (s *scribe) ServeFinals(_ context.Context, _ ordering.DeviceKey, req wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error {
 	return s.finals(req, send)
 }
 func (s *scribe) ServeKeys(_ context.Context, _ ordering.DeviceKey, req wire.KeysRequest) wire.KeysReply {

@@ -32,7 +32,7 @@ const (
 	fetchLeastBytes = 16 << 10
 	fetchLeastRuns  = 64
 
-	maxFinalsAnswer = 1 << 24 // ids in all pages of an answer; a longer order takes another request
+	maxFinalsAnswer = 1 << 24 // places in all pages of an answer; a longer order takes another request
 
 	perPeerStreams     = 8               // of one kind, served at a time
 	totalStreams       = 64              // the same for all peers together
@@ -495,10 +495,10 @@ func (n *Network) answerFetch(c *call, d ordering.DeviceKey) error {
 }
 
 // Finals asks a peer for a room's final order after an index and hands it over
-// in order and without a gap: first is the index of the first of ids. It fails
+// in order and without a gap: first is the index of the first of part. It fails
 // as Fetch does, and for an answer with a gap or of more than maxFinalsAnswer; what
 // was handed over until then stands.
-func (n *Network) Finals(ctx context.Context, from ordering.DeviceKey, req wire.FinalsRequest, each func(first uint64, ids []ordering.EntryID) error) (err error) {
+func (n *Network) Finals(ctx context.Context, from ordering.DeviceKey, req wire.FinalsRequest, each func(first uint64, part []ordering.Listed) error) (err error) {
 	id, err := idOf(from)
 	if err != nil {
 		return err
@@ -519,25 +519,25 @@ func (n *Network) Finals(ctx context.Context, from ordering.DeviceKey, req wire.
 			n.refuse(from, err)
 			return fmt.Errorf("p2p: ask %s for finals: %w", id, err)
 		}
-		if after-req.After+uint64(len(page.IDs)) > maxFinalsAnswer {
-			return fmt.Errorf("p2p: ask %s for finals: more than %d ids", id, maxFinalsAnswer)
+		if after-req.After+uint64(len(page.List)) > maxFinalsAnswer {
+			return fmt.Errorf("p2p: ask %s for finals: more than %d places", id, maxFinalsAnswer)
 		}
-		if len(page.IDs) > 0 {
-			if err := each(page.First, page.IDs); err != nil {
+		if len(page.List) > 0 {
+			if err := each(page.First, page.List); err != nil {
 				return err
 			}
 		}
 		if !page.More {
 			return nil
 		}
-		if rate.came(len(page.IDs) * finalBytes); rate.left() == 0 {
+		if rate.came(len(page.List) * finalBytes); rate.left() == 0 {
 			return fmt.Errorf("p2p: ask %s for finals: %w", id, errSlow)
 		}
-		after += uint64(len(page.IDs))
+		after += uint64(len(page.List))
 	}
 }
 
-// finalBytes is what an id takes in a page.
+// finalBytes is what a place takes in a page, at least.
 const finalBytes = ordering.OriginSize + 8
 
 // follows returns a frame as the page that begins after an index.
@@ -568,13 +568,13 @@ func (n *Network) answerFinals(c *call, d ordering.DeviceKey) error {
 		return err
 	}
 	next := req.After + 1
-	err = n.cfg.Handler.ServeFinals(n.ctx, d, *req, func(first uint64, ids []ordering.EntryID) error {
+	err = n.cfg.Handler.ServeFinals(n.ctx, d, *req, func(first uint64, part []ordering.Listed) error {
 		if first != next {
 			return fmt.Errorf("p2p: serve finals: %d is next, not %d", next, first)
 		}
-		next += uint64(len(ids))
-		for page := range slices.Chunk(ids, wire.MaxFinals) {
-			if err := c.send(&wire.FinalsPage{First: first, IDs: page, More: true}); err != nil {
+		next += uint64(len(part))
+		for page := range slices.Chunk(part, wire.MaxFinals) {
+			if err := c.send(&wire.FinalsPage{First: first, List: page, More: true}); err != nil {
 				return err
 			}
 			first += uint64(len(page))

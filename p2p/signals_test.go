@@ -229,12 +229,15 @@ func TestHealthIsSaidAtOnce(t *testing.T) {
 func TestFinalsComeInPagesAndInOrder(t *testing.T) {
 	a, b := pair(t)
 	const count, after = 3*wire.MaxFinals + 7, 5
-	var all []ordering.EntryID
+	var all []ordering.Listed
 	for i := range uint64(count) {
-		all = append(all, ordering.EntryID{Origin: ordering.Origin{Device: ordering.DeviceKey{byte(i)}}, Seq: i + 1})
+		all = append(all, ordering.Listed{
+			EntryID: ordering.EntryID{Origin: ordering.Origin{Device: ordering.DeviceKey{byte(i)}}, Seq: i + 1},
+			Source:  ordering.Source{Epoch: i / 1000, Term: i / 500, Leader: ordering.Origin{Device: ordering.DeviceKey{1}}, Late: i%100 == 3},
+		})
 	}
 	want := wire.FinalsRequest{Room: testRoom, After: after}
-	a.finals = func(req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error {
+	a.finals = func(req wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error {
 		if req != want {
 			t.Errorf("asked %+v, want %+v", req, want)
 		}
@@ -244,11 +247,11 @@ func TestFinalsComeInPagesAndInOrder(t *testing.T) {
 		return send(101, all[100:]) // in more than one page
 	}
 	got := all[:after:after]
-	err := b.Finals(context.Background(), a.Self(), want, func(first uint64, ids []ordering.EntryID) error {
-		if first != uint64(len(got))+1 || len(ids) == 0 || len(ids) > wire.MaxFinals {
-			t.Errorf("%d ids from %d on after %d", len(ids), first, len(got))
+	err := b.Finals(context.Background(), a.Self(), want, func(first uint64, part []ordering.Listed) error {
+		if first != uint64(len(got))+1 || len(part) == 0 || len(part) > wire.MaxFinals {
+			t.Errorf("%d places from %d on after %d", len(part), first, len(got))
 		}
-		got = append(got, ids...)
+		got = append(got, part...)
 		return nil
 	})
 	if err != nil || !slices.Equal(got, all) {
@@ -258,8 +261,8 @@ func TestFinalsComeInPagesAndInOrder(t *testing.T) {
 
 func TestFinalsMayBeNone(t *testing.T) {
 	a, b := pair(t)
-	a.finals = func(wire.FinalsRequest, func(uint64, []ordering.EntryID) error) error { return nil }
-	err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{After: 3}, func(uint64, []ordering.EntryID) error {
+	a.finals = func(wire.FinalsRequest, func(uint64, []ordering.Listed) error) error { return nil }
+	err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{After: 3}, func(uint64, []ordering.Listed) error {
 		return errors.New("called")
 	})
 	if err != nil {
@@ -269,45 +272,45 @@ func TestFinalsMayBeNone(t *testing.T) {
 
 func TestFinalsEndWithTheirContextAndEitherSidesError(t *testing.T) {
 	a, b := pair(t)
-	ids := make([]ordering.EntryID, wire.MaxFinals)
-	for i := range ids {
-		ids[i].Seq = 1
+	list := make([]ordering.Listed, wire.MaxFinals)
+	for i := range list {
+		list[i].Seq = 1
 	}
 	ended := make(chan error, 1)
-	a.finals = func(req wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error {
+	a.finals = func(req wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error {
 		for next := req.After + 1; ; next += wire.MaxFinals {
-			if err := send(next, ids); err != nil {
+			if err := send(next, list); err != nil {
 				ended <- err
 				return err
 			}
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := b.Finals(ctx, a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.EntryID) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+	if err := b.Finals(ctx, a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("ends with %v, want cancelled", err)
 	}
 	<-ended
 	full := errors.New("disk full")
-	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.EntryID) error { return full }); !errors.Is(err, full) {
+	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { return full }); !errors.Is(err, full) {
 		t.Errorf("ends with %v, want the consumer's error", err)
 	}
 	<-ended
 	var sent error
-	a.finals = func(_ wire.FinalsRequest, send func(uint64, []ordering.EntryID) error) error {
-		sent = send(1, ids[:1])
-		if send(3, ids[:1]) == nil {
+	a.finals = func(_ wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error {
+		sent = send(1, list[:1])
+		if send(3, list[:1]) == nil {
 			t.Error("a gap is sent")
 		}
 		return errors.New("disk gone")
 	}
-	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.EntryID) error { return nil }); err == nil || sent != nil {
+	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { return nil }); err == nil || sent != nil {
 		t.Errorf("the server's failure is no error: %v", err)
 	}
 }
 
 func TestFinalsWithAGapAreRefused(t *testing.T) {
 	for name, f := range map[string]wire.Frame{
-		"gap":   &wire.FinalsPage{First: 2, IDs: []ordering.EntryID{{Seq: 1}}, More: true},
+		"gap":   &wire.FinalsPage{First: 2, List: []ordering.Listed{{EntryID: ordering.EntryID{Seq: 1}}}, More: true},
 		"other": &wire.FetchEnd{},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -321,7 +324,7 @@ func TestFinalsWithAGapAreRefused(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			err := b.Finals(ctx, d, wire.FinalsRequest{}, func(uint64, []ordering.EntryID) error { t.Error("handed over"); return nil })
+			err := b.Finals(ctx, d, wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { t.Error("handed over"); return nil })
 			if !errors.Is(err, wire.ErrMalformed) {
 				t.Errorf("ends with %v, want malformed", err)
 			}
@@ -340,7 +343,7 @@ func TestFinalsThatDripEnd(t *testing.T) {
 		w := wire.NewWriter(s)
 		first := uint64(1)
 		for range time.Tick(20 * time.Millisecond) { // 15 pages in the window
-			if errors.Join(w.Write(&wire.FinalsPage{First: first, IDs: []ordering.EntryID{{Seq: 1}}, More: true}), w.Flush()) != nil {
+			if errors.Join(w.Write(&wire.FinalsPage{First: first, List: []ordering.Listed{{EntryID: ordering.EntryID{Seq: 1}}}, More: true}), w.Flush()) != nil {
 				return
 			}
 			first++
@@ -349,7 +352,7 @@ func TestFinalsThatDripEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	got := 0
-	err := b.Finals(ctx, d, wire.FinalsRequest{}, func(uint64, []ordering.EntryID) error { got++; return nil })
+	err := b.Finals(ctx, d, wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { got++; return nil })
 	if !errors.Is(err, errSlow) || got == 0 {
 		t.Errorf("after %d pages it ends with %v, want too slow", got, err)
 	}

@@ -39,7 +39,7 @@ type Install struct {
 	Saved   control.Saved
 	Mark    []byte
 	First   uint64 // the index of Order[0]
-	Order   []ordering.EntryID
+	Order   []ordering.Listed
 	Hashes  []ordering.Hash // the order hash at each of Order
 	Emitted ordering.Vector // entries up to it that are not in the list took no index
 }

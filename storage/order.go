@@ -310,10 +310,10 @@ func (t *writer) install(ctx context.Context, room int64, in *Install) error {
 	if err != nil {
 		return err
 	}
-	for i, id := range in.Order {
-		f := linear.Final{ID: id, Fate: linear.Shown, Index: in.First + uint64(i), OrderHash: in.Hashes[i]}
+	for i, l := range in.Order {
+		f := linear.Final{ID: l.EntryID, Fate: linear.Shown, Index: in.First + uint64(i), OrderHash: in.Hashes[i], Source: l.Source}
 		if err := x.emit(ctx, &f); err != nil {
-			return fmt.Errorf("%s: %w", id, err)
+			return fmt.Errorf("%s: %w", f.ID, err)
 		}
 	}
 	for _, o := range in.Emitted.Origins() {
@@ -379,18 +379,16 @@ func (x *emission) drop(ctx context.Context, e *ordering.Entry) error {
 // Final is what the final list says of a line; Index 0 means that it has no place
 // there.
 type Final struct {
-	Index       uint64
-	Fate        linear.Fate // 0 while it is tentative, and where a snapshot left it out
-	OrderHash   ordering.Hash
-	Epoch, Term uint64          // 0 where a snapshot brought it
-	Leader      ordering.Origin // of a leader epoch; zero where a snapshot brought it
-	Late        bool
+	Index     uint64
+	Fate      linear.Fate // 0 while it is tentative, and where a snapshot left it out
+	OrderHash ordering.Hash
+	ordering.Source
 }
 
 // Limits of what is asked of the final list at a time.
 const (
-	MaxFinalIDs = 4096
-	maxKept     = 1 << 20 // order hashes, for 2^28 finals
+	MaxListed = 4096
+	maxKept   = 1 << 20 // order hashes, for 2^28 finals
 )
 
 // Head returns the newest index and the order hash there; at 0 it is the room's id.
@@ -417,10 +415,20 @@ func (s *Store) Finals(ctx context.Context, room ordering.RoomID, after uint64, 
 	return query(ctx, s.stmts.finals, "finals", scanRow, room[:], FinalPlace(after), bound(limit))
 }
 
-// FinalIDs returns up to limit (at most MaxFinalIDs) ids of the final list after
-// an index.
-func (s *Store) FinalIDs(ctx context.Context, room ordering.RoomID, after uint64, limit int) ([]ordering.EntryID, error) {
-	return query(ctx, s.stmts.finalIDs, "ids of finals", scanID, room[:], FinalPlace(after), max(1, min(limit, MaxFinalIDs)))
+// Listed returns up to limit (at most MaxListed) places of the final list after an
+// index.
+func (s *Store) Listed(ctx context.Context, room ordering.RoomID, after uint64, limit int) ([]ordering.Listed, error) {
+	return query(ctx, s.stmts.listed, "final list", func(rows *sql.Rows) (l ordering.Listed, err error) {
+		var origin, leader sql.RawBytes
+		if err = rows.Scan(&origin, &l.Seq, &l.Epoch, &l.Term, &leader, &l.Late); err != nil {
+			return l, err
+		}
+		l.Origin = decodeOrigin(origin)
+		if len(leader) == ordering.OriginSize {
+			l.Leader = decodeOrigin(leader)
+		}
+		return l, nil
+	}, room[:], FinalPlace(after), max(1, min(limit, MaxListed)))
 }
 
 // Emitted returns how far each chain was emitted, by origin.

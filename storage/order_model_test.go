@@ -192,8 +192,8 @@ func (p *play) emit() (linear.Final, bool) {
 			continue
 		}
 		f := linear.Final{
-			ID: e.id, Hash: e.hash, Epoch: p.r.Uint64N(3), Term: p.r.Uint64N(9), Late: chance(p.r, 20),
-			Leader: p.authors[p.r.IntN(2)].origin, Fate: linear.Silent,
+			ID: e.id, Hash: e.hash, Fate: linear.Silent,
+			Source: ordering.Source{Epoch: p.r.Uint64N(3), Term: p.r.Uint64N(9), Late: chance(p.r, 20), Leader: p.authors[p.r.IntN(2)].origin},
 		}
 		if e.line {
 			f.Fate = linear.Shown
@@ -263,7 +263,7 @@ func (p *play) check(what string) {
 		if !e.readable {
 			text = ""
 		}
-		f := Final{e.final.Index, e.final.Fate, e.final.OrderHash, e.final.Epoch, e.final.Term, e.final.Leader, e.final.Late}
+		f := Final{e.final.Index, e.final.Fate, e.final.OrderHash, e.final.Source}
 		if row.ID != e.id || row.Line.Text != text || row.Final != f || !bytes.Equal(row.Place(), e.place()) || row.Hidden {
 			p.t.Fatalf("%s: line %d is %+v\nwant %+v", what, i, row, e)
 		}
@@ -273,17 +273,17 @@ func (p *play) check(what string) {
 		p.t.Fatalf("%s: total %d, unread %d, %v; want %d and %d", what, total, unread, err, len(want), p.m.unread())
 	}
 	n := int(p.m.head)
-	ids, err := p.s.FinalIDs(ctx, p.room, 0, MaxFinalIDs)
-	if err != nil || len(ids) != n {
-		p.t.Fatalf("%s: %d ids of finals, %v; want %d", what, len(ids), err, n)
+	list, err := p.s.Listed(ctx, p.room, 0, MaxListed)
+	if err != nil || len(list) != n {
+		p.t.Fatalf("%s: a final list of %d, %v; want %d", what, len(list), err, n)
 	}
 	recent, err := p.s.Recent(ctx, p.room)
 	if err != nil || len(recent) != n {
 		p.t.Fatalf("%s: %d recent finals, %v; want %d", what, len(recent), err, n)
 	}
 	for i, e := range want[:n] {
-		if r := (linear.Recent{Index: e.final.Index, ID: e.id, Stamp: e.stamp, OrderHash: e.final.OrderHash}); recent[i] != r || ids[i] != e.id {
-			p.t.Fatalf("%s: final %d is %v, %+v; want %+v", what, i, ids[i], recent[i], r)
+		if r := (linear.Recent{Index: e.final.Index, ID: e.id, Stamp: e.stamp, OrderHash: e.final.OrderHash}); recent[i] != r || list[i] != (ordering.Listed{EntryID: e.id, Source: e.final.Source}) {
+			p.t.Fatalf("%s: final %d is %v, %+v; want %+v", what, i, list[i], recent[i], r)
 		}
 	}
 	if index, hash, err := p.s.Head(ctx, p.room); err != nil || index != p.m.head || hash != p.m.hash {

@@ -15,7 +15,7 @@ func finals(after uint64, hash ordering.Hash, entries ...Entry) (all []linear.Fi
 	for _, e := range entries {
 		after++
 		hash = ordering.NextOrderHash(hash, e.Entry.Hash())
-		all = append(all, linear.Final{ID: e.Entry.ID(), Hash: e.Entry.Hash(), Fate: linear.Shown, Index: after, OrderHash: hash, Term: 1})
+		all = append(all, linear.Final{ID: e.Entry.ID(), Hash: e.Entry.Hash(), Fate: linear.Shown, Index: after, OrderHash: hash, Source: ordering.Source{Term: 1}})
 	}
 	return all
 }
@@ -121,12 +121,12 @@ func TestAFinalThatDoesNotFitIsRefused(t *testing.T) {
 		{"otherwise", []linear.Final{{ID: one.Entry.ID(), Fate: linear.Void}}},
 		{"no line", finals(1, ordering.Hash(room), null)},
 	} {
-		before := must(s.FinalIDs(t.Context(), room, 0, 10))(t)
+		before := must(s.Listed(t.Context(), room, 0, 10))(t)
 		err := s.Commit(t.Context(), &Write{Room: room, Put: map[string][]byte{"k": {1}}, Finals: c.finals})
 		if err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("want %q: %v", c.why, err)
 		}
-		if after := must(s.FinalIDs(t.Context(), room, 0, 10))(t); !slices.Equal(before, after) {
+		if after := must(s.Listed(t.Context(), room, 0, 10))(t); !slices.Equal(before, after) {
 			t.Errorf("%q: the list was changed", c.why)
 		}
 	}
@@ -221,7 +221,7 @@ func TestAListResumesFromTheDiskAndFromASnapshot(t *testing.T) {
 		t.Fatal(done, err)
 	}
 	in := &Install{Mark: list.Mark(), First: done + 1, Emitted: list.Emitted()}
-	in.Order = must(s.FinalIDs(t.Context(), room, done, MaxFinalIDs))(t)
+	in.Order = must(s.Listed(t.Context(), room, done, MaxListed))(t)
 	for _, r := range must(s.Finals(t.Context(), room, done, 1000))(t) {
 		in.Hashes = append(in.Hashes, r.Final.OrderHash)
 	}
@@ -236,7 +236,7 @@ func TestAListResumesFromTheDiskAndFromASnapshot(t *testing.T) {
 	got, err := page(t, fresh, room)
 	wantTexts(t, "after the snapshot", got, err, texts(want)...)
 	for i, r := range got {
-		if r.Final.Index != want[i].Final.Index || r.Final.OrderHash != want[i].Final.OrderHash {
+		if got := r.Final; got != want[i].Final {
 			t.Fatalf("line %d: %+v, want %+v", i, r.Final, want[i].Final)
 		}
 	}
@@ -253,12 +253,15 @@ func TestASnapshotAheadOfTheEntriesIsRefused(t *testing.T) {
 	a := newAuthor(1, room)
 	one, two := a.say(1, "one"), a.say(2, "two")
 	commit(t, s, room, one)
-	list := finals(0, ordering.Hash(room), one, two)
+	var places []ordering.Listed
+	for _, f := range finals(0, ordering.Hash(room), one, two) {
+		places = append(places, ordering.Listed{EntryID: f.ID, Source: f.Source})
+	}
 	for _, in := range []*Install{
-		{First: 1, Order: []ordering.EntryID{list[0].ID, list[1].ID}, Hashes: make([]ordering.Hash, 2)},
-		{First: 1, Order: []ordering.EntryID{list[0].ID}, Hashes: make([]ordering.Hash, 1), Emitted: ordering.Vector{a.origin: 2}},
-		{First: 1, Order: []ordering.EntryID{list[0].ID}},
-		{First: 2, Order: []ordering.EntryID{list[0].ID}, Hashes: make([]ordering.Hash, 1)},
+		{First: 1, Order: places, Hashes: make([]ordering.Hash, 2)},
+		{First: 1, Order: places[:1], Hashes: make([]ordering.Hash, 1), Emitted: ordering.Vector{a.origin: 2}},
+		{First: 1, Order: places[:1]},
+		{First: 2, Order: places[:1], Hashes: make([]ordering.Hash, 1)},
 	} {
 		if err := s.Commit(t.Context(), &Write{Room: room, Install: in}); err == nil {
 			t.Errorf("installed: %+v", in)

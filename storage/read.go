@@ -76,7 +76,7 @@ type statements struct {
 	unreadable, sealed                      *sql.Stmt
 	restore, closers, runBody, newest, high *sql.Stmt
 	peers                                   *sql.Stmt
-	head, finals, finalIDs                  *sql.Stmt
+	head, finals, listed                    *sql.Stmt
 	emitted, recent, kept                   *sql.Stmt
 	control, snapshot, records, seen        *sql.Stmt
 }
@@ -190,7 +190,8 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 			WHERE room = ` + roomNum + ` AND hidden = 0 AND place < x'01' ORDER BY place DESC LIMIT 1`},
 		{&q.finals, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY lines_shown
 			WHERE room = ` + roomNum + ` AND hidden = 0 AND place > ?2 AND place < x'01' ORDER BY place LIMIT ?3`},
-		{&q.finalIDs, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM entries e INDEXED BY lines_shown
+		{&q.listed, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq, epoch, term,
+			(SELECT o.origin FROM origins o WHERE o.num = e.leader), late FROM entries e INDEXED BY lines_shown
 			WHERE room = ` + roomNum + ` AND hidden = 0 AND place > ?2 AND place < x'01' ORDER BY place LIMIT ?3`},
 		{&q.emitted, `SELECT o.origin, e.seq, e.hash FROM emitted e JOIN origins o ON o.num = e.origin
 			WHERE e.room = ` + roomNum + ` ORDER BY o.origin LIMIT ?2`},
@@ -537,7 +538,8 @@ func scanRowAfter(rows *sql.Rows, others ...any) (r Row, err error) {
 		return r, err
 	}
 	r.Final = Final{
-		Index: uint64(index.Int64), Fate: linear.Fate(fate.Int64), Epoch: uint64(epoch.Int64), Term: uint64(term.Int64), Late: late.Bool,
+		Index: uint64(index.Int64), Fate: linear.Fate(fate.Int64),
+		Source: ordering.Source{Epoch: uint64(epoch.Int64), Term: uint64(term.Int64), Late: late.Bool},
 	}
 	copy(r.Final.OrderHash[:], orderHash)
 	if len(leader) == ordering.OriginSize {

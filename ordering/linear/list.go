@@ -41,11 +41,8 @@ type Final struct {
 	Index     uint64        // its place, 1 first; 0 unless Shown
 	OrderHash ordering.Hash // at Index; zero unless Shown
 	Stamp     Digest        // of a Shown entry that a client handed in
-	Epoch     uint64
-	Term      uint64           // of the record that emitted it
-	Leader    ordering.Origin  // who proposed it
-	Late      bool             // below what another author had final in an earlier epoch; only Shown
-	Of        ordering.EntryID // the final that a Repeat repeats
+	ordering.Source
+	Of ordering.EntryID // the final that a Repeat repeats
 }
 
 // Applied is what a record did to the list.
@@ -85,6 +82,7 @@ type List struct {
 
 	index   uint64        // of the newest Shown
 	order   ordering.Hash // order hash there
+	sources ordering.Hash // source hash there
 	trail   trail
 	chains  map[ordering.Origin]*chain
 	emitted ordering.Vector // the same seqs, to be handed out
@@ -135,6 +133,9 @@ func (l *List) Index() uint64 { return l.index }
 
 // OrderHash returns the order hash at Index; at 0 it is the room's id.
 func (l *List) OrderHash() ordering.Hash { return l.order }
+
+// SourceHash returns the source hash at Index; at 0 it is zero.
+func (l *List) SourceHash() ordering.Hash { return l.sources }
 
 // Emitted says how far each chain was emitted. The caller does not change it; it
 // changes with Apply.
@@ -221,7 +222,7 @@ func (l *List) Finalize(entries []*ordering.Entry) []Final {
 	finals := make([]Final, 0, len(entries))
 	for _, e := range entries {
 		if to := l.chain(e.Origin); l.stand(e, to, false) == next {
-			finals = append(finals, l.out(e, to, Final{Epoch: l.epoch.N}))
+			finals = append(finals, l.out(e, to, ordering.Source{Epoch: l.epoch.N}))
 		}
 		if l.frozen {
 			break
@@ -253,7 +254,7 @@ func (l *List) sequence(c *ordering.Batch, term uint64, again bool) (a Applied) 
 		items += len(run.Entries)
 	}
 	a.Finals = make([]Final, 0, items)
-	by := Final{Epoch: c.Epoch, Term: term, Leader: c.Leader}
+	by := ordering.Source{Epoch: c.Epoch, Term: term, Leader: c.Leader}
 	for _, run := range c.Runs {
 		for _, e := range run.Entries {
 			to := l.chain(e.Origin)
@@ -324,9 +325,8 @@ func (l *List) chain(o ordering.Origin) *chain {
 }
 
 // out emits an entry; by says what emits it.
-func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
-	f := by
-	f.ID, f.Hash = e.ID(), e.Hash()
+func (l *List) out(e *ordering.Entry, to *chain, by ordering.Source) Final {
+	f := Final{ID: e.ID(), Hash: e.Hash(), Source: by}
 	if to.seq == 0 {
 		l.chains[e.Origin] = to
 	}
@@ -360,6 +360,7 @@ func (l *List) out(e *ordering.Entry, to *chain, by Final) Final {
 	f.Fate, f.Index, f.OrderHash = Shown, l.index, l.order
 	f.Late = e.Key().Compare(l.closed.beside(e.Origin)) < 0 ||
 		l.away(e.Origin) && e.Key().Compare(l.open.beside(e.Origin)) < 0 // L8
+	l.sources = ordering.NextSourceHash(l.sources, f.Source)
 	l.open.add(e.Key())
 	l.window.add(shown{index: l.index, stamp: f.Stamp, chain: to, seq: e.Seq})
 	l.trail.add(l.index, l.order)

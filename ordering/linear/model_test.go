@@ -194,7 +194,7 @@ func (w *world) reference() (list []Final) {
 				if !ready {
 					continue
 				}
-				f := Final{ID: e.ID(), Hash: e.Hash(), Fate: Shown, Epoch: epoch, Term: rec.term, Leader: b.Leader}
+				f := Final{ID: e.ID(), Hash: e.Hash(), Fate: Shown, Source: ordering.Source{Epoch: epoch, Term: rec.term, Leader: b.Leader}}
 				switch {
 				case !standing(e.Origin.Device):
 					f.Fate = Void

@@ -35,9 +35,9 @@ type Kept struct {
 
 // MaxMark and MaxState are the most bytes that Mark and State return.
 const (
-	MaxMark   = 1<<10 + ordering.MaxView*ordering.OriginSize + MaxDevices*ordering.DeviceSize
+	MaxMark   = 1<<10 + ordering.HashSize + ordering.MaxView*ordering.OriginSize + MaxDevices*ordering.DeviceSize
 	MaxState  = MaxMark + 2 + ordering.MaxOrigins*(ordering.OriginSize+8+ordering.HashSize)
-	stateForm = 1
+	stateForm = 2
 )
 
 // State is a list's state without the finals themselves: what a snapshot of the
@@ -50,6 +50,9 @@ type State struct {
 	Epoch     Epoch
 	Index     uint64
 	OrderHash ordering.Hash
+	// SourceHash vouches for the sources of the final list as OrderHash does for its
+	// entries, so that whoever sends the list with a snapshot cannot make them up.
+	SourceHash ordering.Hash
 }
 
 // Vector returns Emitted as a vector.
@@ -78,6 +81,7 @@ func (l *List) Mark() []byte {
 	}
 	e.u64(l.index)
 	e.raw(l.order[:])
+	e.raw(l.sources[:])
 	for _, k := range []ordering.Key{l.closed[0], l.closed[1], l.open[0], l.open[1]} {
 		e.u64(k.TS)
 		e.origin(k.Origin)
@@ -133,6 +137,7 @@ func readMark(d *decoder) *List {
 	}
 	l.index = d.u64()
 	l.order = d.hash()
+	l.sources = d.hash()
 	for _, s := range []*summit{&l.closed, &l.open} {
 		for i := range s {
 			s[i].TS = d.u64()
@@ -169,7 +174,7 @@ func ParseState(b []byte) (State, error) {
 	}
 	d := decoder{b: b}
 	l := readMark(&d)
-	s := State{Mark: b[:len(b)-len(d.b)], Applied: l.applied, Epoch: l.epoch, Index: l.index, OrderHash: l.order}
+	s := State{Mark: b[:len(b)-len(d.b)], Applied: l.applied, Epoch: l.epoch, Index: l.index, OrderHash: l.order, SourceHash: l.sources}
 	n := d.count(0, ordering.MaxOrigins)
 	for i := range n {
 		if d.bad {

@@ -8,7 +8,7 @@ import (
 	"tertulia/ordering/linear"
 )
 
-// FetchFinals asks a peer for the ids of the final list after an index; the owner
+// FetchFinals asks a peer for the final list after an index; the owner
 // reports with FinalsPulled and FinalsEnded.
 type FetchFinals struct {
 	From  ordering.DeviceKey
@@ -21,7 +21,7 @@ type Install struct {
 	Saved   control.Saved
 	Mark    []byte
 	First   uint64 // index of Order[0]
-	Order   []ordering.EntryID
+	Order   []ordering.Listed
 	Hashes  []ordering.Hash // the order hash at each
 	Emitted ordering.Vector // entries up to it that are not in the list took no index
 }
@@ -30,10 +30,10 @@ type Install struct {
 type install struct {
 	from    ordering.DeviceKey
 	busy    bool
-	snap    control.Snapshot // for which the ids are
+	snap    control.Snapshot // for which the list is
 	state   linear.State
 	base    uint64 // index after which order begins
-	order   []ordering.EntryID
+	order   []ordering.Listed
 	got     bool
 	failed  ordering.DeviceKey // brought nothing last
 	retryAt time.Time
@@ -41,8 +41,8 @@ type install struct {
 }
 
 // tryInstall takes the next step towards a snapshot that the log holds back: the
-// graph must cover it, then the list of final ids is fetched and checked against
-// its order hash (P8).
+// graph must cover it, then the final list is fetched and checked against its
+// order hash and its source hash (P8).
 func (c *Core) tryInstall() {
 	o := c.order
 	held := o.log.Held()
@@ -74,7 +74,7 @@ func (c *Core) tryInstall() {
 	}
 }
 
-// fetchOrder asks a peer for the ids that are lacking, another one than failed
+// fetchOrder asks a peer for the part of the list that is lacking, another one than failed
 // last if there is one.
 func (c *Core) fetchOrder() {
 	in := &c.order.install
@@ -97,9 +97,9 @@ func (c *Core) fetchOrder() {
 	c.ready.FetchFinals = &FetchFinals{From: from, After: in.base + uint64(len(in.order))}
 }
 
-// FinalsPulled takes ids of the final list that a peer sent; first is the index
+// FinalsPulled takes a part of the final list that a peer sent; first is the index
 // of the first.
-func (c *Core) FinalsPulled(now time.Time, from ordering.DeviceKey, first uint64, ids []ordering.EntryID) {
+func (c *Core) FinalsPulled(now time.Time, from ordering.DeviceKey, first uint64, part []ordering.Listed) {
 	c.now = now
 	if c.order == nil {
 		return
@@ -109,11 +109,11 @@ func (c *Core) FinalsPulled(now time.Time, from ordering.DeviceKey, first uint64
 	if !in.busy || in.from != from || first != have+1 || have >= want {
 		return
 	}
-	in.order = append(in.order, ids[:min(uint64(len(ids)), want-have)]...)
+	in.order = append(in.order, part[:min(uint64(len(part)), want-have)]...)
 	in.got = true
 }
 
-// FinalsEnded says that the fetch of final ids from a peer ended.
+// FinalsEnded says that the fetch of finals from a peer ended.
 func (c *Core) FinalsEnded(now time.Time, from ordering.DeviceKey, err error) {
 	c.now = now
 	if c.order == nil {
@@ -129,22 +129,25 @@ func (c *Core) FinalsEnded(now time.Time, from ordering.DeviceKey, err error) {
 	}
 }
 
-// finishInstall checks the fetched list and puts it into the Ready.
+// finishInstall checks the fetched list and puts it into the Ready. A quorum
+// vouches for the snapshot, and the snapshot's hashes for every entry, its place and
+// its source: a peer that sends another list brings nothing but a repeated fetch.
 func (c *Core) finishInstall() {
 	o := c.order
 	in := &o.install
 	state := in.state
-	hash := o.list.OrderHash()
+	hash, sources := o.list.OrderHash(), o.list.SourceHash()
 	hashes := make([]ordering.Hash, 0, len(in.order))
-	for _, id := range in.order {
-		h, ok := c.graph.HashOf(id)
+	for _, f := range in.order {
+		h, ok := c.graph.HashOf(f.EntryID)
 		if !ok {
 			break
 		}
 		hash = ordering.NextOrderHash(hash, h)
 		hashes = append(hashes, hash)
+		sources = ordering.NextSourceHash(sources, f.Source)
 	}
-	if len(hashes) != len(in.order) || hash != state.OrderHash {
+	if len(hashes) != len(in.order) || hash != state.OrderHash || sources != state.SourceHash {
 		in.order, in.retryAt, in.failed = nil, c.now.Add(FetchRetry), in.from // it sent another list
 		return
 	}

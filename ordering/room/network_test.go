@@ -347,20 +347,25 @@ func (x *replica) restart() {
 		x.disconnect(x.nodes[p])
 	}
 	x.core = New(x.core.cfg, x.kept())
+	x.resume(x.core)
+	if x.core.Graph().Have().Hash() != x.have.Hash() {
+		x.t.Fatalf("node %d came back with another set", x.n)
+	}
+}
+
+// resume has a core go on from the entries on the disk.
+func (x *replica) resume(c *Core) {
 	for _, a := range x.disk {
 		for _, e := range a.Entries() {
 			run := 0
 			if e == a.Run.Run().Last() {
 				run = len(a.Run.Run().Entries)
 			}
-			x.core.Restore(e, run)
+			c.Restore(e, run)
 		}
 	}
-	if err := x.core.Resume(x.now); err != nil {
+	if err := c.Resume(x.now); err != nil {
 		x.t.Fatal(err)
-	}
-	if x.core.Graph().Have().Hash() != x.have.Hash() {
-		x.t.Fatalf("node %d came back with another set", x.n)
 	}
 }
 

@@ -46,10 +46,11 @@ type canon struct {
 
 // slot is a place in the canonical final list.
 type slot struct {
-	id    ordering.EntryID
-	hash  ordering.Hash
-	order ordering.Hash
-	stamp linear.Digest
+	id     ordering.EntryID
+	hash   ordering.Hash
+	order  ordering.Hash
+	stamp  linear.Digest
+	source ordering.Source
 }
 
 type fate struct {
@@ -421,6 +422,8 @@ func (c *canon) shown(n *node, f *linear.Final, e *ordering.Entry) {
 			w.failf(n.i, "U1", "index %d is %s here and %s elsewhere", f.Index, w.id(f.ID), w.id(s.id))
 		} else if s.order != f.OrderHash {
 			w.failf(n.i, "U6", "the order hash at %d differs", f.Index)
+		} else if s.source != f.Source {
+			w.failf(n.i, "U1", "index %d is of %+v here and of %+v elsewhere", f.Index, f.Source, s.source)
 		}
 		return
 	}
@@ -441,7 +444,7 @@ func (c *canon) shown(n *node, f *linear.Final, e *ordering.Entry) {
 		}
 		c.stamps[stamp] = f.ID
 	}
-	c.order = append(c.order, slot{id: f.ID, hash: f.Hash, order: f.OrderHash, stamp: stamp})
+	c.order = append(c.order, slot{id: f.ID, hash: f.Hash, order: f.OrderHash, stamp: stamp, source: f.Source})
 }
 
 // committed checks a commit as a whole.
@@ -480,10 +483,10 @@ func (c *canon) installed(n *node, in *room.Install) {
 		w.failf(n.i, "U6", "a snapshot brings finals from %d on where there are %d", in.First, d.index)
 		return
 	}
-	for i, id := range in.Order {
+	for i, l := range in.Order {
 		at := in.First + uint64(i)
-		if at > uint64(len(c.order)) || c.order[at-1].id != id || c.order[at-1].order != in.Hashes[i] {
-			w.failf(n.i, "U1", "a snapshot says that index %d is %s", at, w.id(id))
+		if at > uint64(len(c.order)) || c.order[at-1].id != l.EntryID || c.order[at-1].order != in.Hashes[i] || c.order[at-1].source != l.Source {
+			w.failf(n.i, "U1", "a snapshot says that index %d is %s, of %+v", at, w.id(l.EntryID), l.Source)
 			return
 		}
 	}

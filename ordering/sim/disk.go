@@ -118,13 +118,13 @@ func (d *disk) page(wants []ordering.Want, most int) []ordering.Verified {
 	return page
 }
 
-// ids returns the final list after an index, at most most of it.
-func (d *disk) ids(c *canon, after uint64, most int) []ordering.EntryID {
-	var ids []ordering.EntryID
-	for i := after; i < d.index && len(ids) < most; i++ {
-		ids = append(ids, c.order[i].id)
+// listed returns the final list after an index, at most most of it.
+func (d *disk) listed(c *canon, after uint64, most int) []ordering.Listed {
+	var part []ordering.Listed
+	for i := after; i < d.index && len(part) < most; i++ {
+		part = append(part, ordering.Listed{EntryID: c.order[i].id, Source: c.order[i].source})
 	}
-	return ids
+	return part
 }
 
 // latency is how long the commit takes.

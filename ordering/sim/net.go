@@ -447,10 +447,10 @@ func (n *node) serveFinals(f room.FetchFinals) {
 	w, peer := n.w, n.w.find(f.From)
 	w.note(n.i, "  fetch finals after %d from n%d", f.After, peer.i)
 	n.ask(peer, func() func() {
-		ids := peer.disk.ids(w.canon, f.After, 1+w.net.IntN(pageFinals))
+		part := peer.disk.listed(w.canon, f.After, 1+w.net.IntN(pageFinals))
 		return func() {
-			if len(ids) > 0 {
-				n.core.FinalsPulled(n.clock(), f.From, f.After+1, ids)
+			if len(part) > 0 {
+				n.core.FinalsPulled(n.clock(), f.From, f.After+1, part)
 			}
 			n.core.FinalsEnded(n.clock(), f.From, nil)
 		}

@@ -33,6 +33,7 @@ var (
 const (
 	markWidth    = ordering.OriginSize + 8
 	roomKeyWidth = ordering.KeyIDSize + 32
+	sourceWidth  = 4 + 8 + markWidth + 1
 )
 
 // bufferSize of a Reader and a Writer, in bytes.
@@ -215,10 +216,11 @@ func toProto(f Frame) *wirepb.Frame {
 	case *FinalsRequest:
 		pb.Body = &wirepb.Frame_FinalsRequest{FinalsRequest: &wirepb.FinalsRequest{Room: f.Room[:], After: f.After}}
 	case *FinalsPage:
-		p := &wirepb.FinalsPage{First: f.First, Ids: make([]byte, 0, len(f.IDs)*markWidth), More: f.More}
-		for _, id := range f.IDs {
-			p.Ids = packMark(p.Ids, id.Origin, id.Seq)
+		p := &wirepb.FinalsPage{First: f.First, Ids: make([]byte, 0, len(f.List)*markWidth), More: f.More}
+		for _, l := range f.List {
+			p.Ids = packMark(p.Ids, l.Origin, l.Seq)
 		}
+		p.Sources = packSources(f.List)
 		pb.Body = &wirepb.Frame_FinalsPage{FinalsPage: p}
 	}
 	return &pb
@@ -424,18 +426,19 @@ func (u *unpacker) relay(room ordering.RoomID, pb *wirepb.Relay) *ordering.Relay
 // finals reads a page whose indexes can be counted and whose ids name entries.
 func (u *unpacker) finals(pb *wirepb.FinalsPage) *FinalsPage {
 	p := &FinalsPage{First: pb.GetFirst(), More: pb.GetMore()}
-	p.IDs = list(u, pb.GetIds(), markWidth, MaxFinals, func(b []byte) ordering.EntryID {
+	p.List = list(u, pb.GetIds(), markWidth, MaxFinals, func(b []byte) ordering.Listed {
 		o, seq := unpackMark(b)
-		return ordering.EntryID{Origin: o, Seq: seq}
+		return ordering.Listed{EntryID: ordering.EntryID{Origin: o, Seq: seq}}
 	})
 	switch {
-	case p.First == 0 || p.First+uint64(len(p.IDs)) < p.First:
+	case p.First == 0 || p.First+uint64(len(p.List)) < p.First:
 		u.fail(ErrMalformed, "a page's indexes begin with 1")
-	case len(p.IDs) == 0 && p.More:
+	case len(p.List) == 0 && p.More:
 		u.fail(ErrMalformed, "a page without ids is the last")
-	case slices.ContainsFunc(p.IDs, func(id ordering.EntryID) bool { return id.Seq == 0 }):
+	case slices.ContainsFunc(p.List, func(l ordering.Listed) bool { return l.Seq == 0 }):
 		u.fail(ErrMalformed, "an id without a seq")
 	}
+	u.sources(p.List, pb.GetSources())
 	return p
 }
 
@@ -454,6 +457,57 @@ func (u *unpacker) nearby(pb *wirepb.NearbyReply) *NearbyReply {
 		r.Offers = append(r.Offers, offer)
 	}
 	return r
+}
+
+// packSources writes the sources of a list in runs of equal ones.
+func packSources(all []ordering.Listed) (b []byte) {
+	for len(all) > 0 {
+		s := all[0].Source
+		n := slices.IndexFunc(all, func(l ordering.Listed) bool { return l.Source != s })
+		if n < 0 {
+			n = len(all)
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+		b = binary.BigEndian.AppendUint64(b, s.Epoch)
+		b = packMark(b, s.Leader, s.Term)
+		b = append(b, 0)
+		if s.Late {
+			b[len(b)-1] = 1
+		}
+		all = all[n:]
+	}
+	return b
+}
+
+// sources reads what packSources wrote into the list, all of which has a source.
+func (u *unpacker) sources(all []ordering.Listed, b []byte) {
+	type run struct {
+		count uint32
+		ordering.Source
+	}
+	for _, r := range list(u, b, sourceWidth, len(all), func(b []byte) run {
+		r := run{count: binary.BigEndian.Uint32(b)}
+		r.Epoch = binary.BigEndian.Uint64(b[4:])
+		r.Leader, r.Term = unpackMark(b[12:])
+		if flag := b[sourceWidth-1]; flag > 1 || r.count == 0 {
+			u.fail(ErrMalformed, "a run of sources")
+		} else {
+			r.Late = flag == 1
+		}
+		return r
+	}) {
+		if uint64(r.count) > uint64(len(all)) {
+			u.fail(ErrMalformed, "more sources than ids")
+			return
+		}
+		for i := range r.count {
+			all[i].Source = r.Source
+		}
+		all = all[r.count:]
+	}
+	if len(all) > 0 {
+		u.fail(ErrMalformed, "ids without a source")
+	}
 }
 
 func (u *unpacker) fixed(dst, src []byte) {

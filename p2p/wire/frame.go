@@ -15,7 +15,7 @@ const (
 	// MaxFrame is the number of bytes of one frame. The largest is a Relay of a
 	// signal of ordering.MaxSignal (705 KiB), whose other fields, tags and
 	// lengths take less than 1 KiB; a Push has ordering.MaxRunBytes (256 KiB), a
-	// Have of ordering.MaxOrigins and a full FinalsPage have 192 KiB.
+	// Have of ordering.MaxOrigins has 192 KiB and a full FinalsPage 436 KiB at most.
 	MaxFrame       = 768 << 10
 	MaxVersion     = 64   // bytes of a program version
 	MaxRooms       = 4096 // rooms in a Rooms
@@ -25,7 +25,7 @@ const (
 	MaxRoomKeys    = 1024    // keys in a KeysReply or JoinReply, ids in a KeysRequest
 	MaxRefused     = 64      // bytes of a JoinReply's Refused
 	MaxNewest      = 4096    // entries a FetchRequest may ask for from the end
-	MaxFinals      = 4096    // ids in a FinalsPage
+	MaxFinals      = 4096    // places in a FinalsPage
 	MaxOffers      = 16      // rooms in a NearbyReply
 	MaxOfferInvite = 8 << 10 // bytes of an invite there
 	minHeartbeat   = 64      // bytes; below 43 a restarted QUIC peer sends no stateless reset
@@ -144,11 +144,11 @@ type FinalsRequest struct {
 	After uint64
 }
 
-// FinalsPage is a part of the final order. It has IDs, unless it is the last.
+// FinalsPage is a part of the final order. It has a List, unless it is the last.
 type FinalsPage struct {
-	First uint64             // index of the first of IDs, at least 1
-	IDs   []ordering.EntryID // by index, without a gap
-	More  bool               // another page follows
+	First uint64            // index of the first of List, at least 1
+	List  []ordering.Listed // by index, without a gap
+	More  bool              // another page follows
 }
 
 // NearbyRequest asks which rooms a node offers to whoever is on the same network.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -66,8 +65,11 @@ func everyFrame(t testing.TB) []Frame {
 		&KeysRequest{Room: ordering.RoomID{1}, IDs: []ordering.KeyID{{1}, {2}}},
 		&KeysReply{Keys: keys},
 		&FinalsRequest{Room: ordering.RoomID{1}, After: 1 << 40},
-		&FinalsPage{First: 7, IDs: []ordering.EntryID{{Origin: o, Seq: 1}, {Seq: 2}}, More: true},
-		&FinalsPage{First: 9, IDs: []ordering.EntryID{}},
+		&FinalsPage{First: 7, List: []ordering.Listed{
+			{EntryID: ordering.EntryID{Origin: o, Seq: 1}}, {EntryID: ordering.EntryID{Seq: 2}},
+			{EntryID: ordering.EntryID{Seq: 3}, Source: ordering.Source{Epoch: 1, Term: 1 << 63, Leader: o, Late: true}},
+		}, More: true},
+		&FinalsPage{First: 9, List: []ordering.Listed{}},
 	}
 }
 
@@ -150,7 +152,15 @@ func TestMalformedSignalsAndFinalsAreRefused(t *testing.T) {
 		return &wirepb.Frame{Body: &wirepb.Frame_Room{Room: &wirepb.Room{Room: make([]byte, 32), Message: &wirepb.Room_Signal{Signal: b}}}}
 	}
 	page := func(p FinalsPage) *wirepb.Frame { return toProto(&p) }
-	ids := []ordering.EntryID{{Seq: 1}, {Seq: 2}}
+	list := []ordering.Listed{{EntryID: ordering.EntryID{Seq: 1}}, {EntryID: ordering.EntryID{Seq: 2}}}
+	sources := func(b []byte) *wirepb.Frame {
+		pb := page(FinalsPage{First: 1, List: list})
+		pb.GetFinalsPage().Sources = b
+		return pb
+	}
+	run := func(count, late byte) []byte {
+		return append(append([]byte{0, 0, 0, count}, make([]byte, sourceWidth-5)...), late)
+	}
 	for name, x := range map[string]struct {
 		pb   *wirepb.Frame
 		want error
@@ -169,11 +179,18 @@ func TestMalformedSignalsAndFinalsAreRefused(t *testing.T) {
 		"nothing relayed":    {relay(func(r *wirepb.Relay) { r.Signal = nil }), ErrMalformed},
 		"long relay":         {relay(func(r *wirepb.Relay) { r.Signal = make([]byte, ordering.MaxSignal+1) }), ErrOversize},
 		"after the last":     {toProto(&FinalsRequest{After: 1<<64 - 1}), ErrMalformed},
-		"index 0":            {page(FinalsPage{IDs: ids}), ErrMalformed},
-		"indexes overflow":   {page(FinalsPage{First: 1<<64 - 1, IDs: ids}), ErrMalformed},
+		"index 0":            {page(FinalsPage{List: list}), ErrMalformed},
+		"indexes overflow":   {page(FinalsPage{First: 1<<64 - 1, List: list}), ErrMalformed},
 		"empty but not last": {page(FinalsPage{First: 1, More: true}), ErrMalformed},
-		"id without a seq":   {page(FinalsPage{First: 1, IDs: make([]ordering.EntryID, 1)}), ErrMalformed},
-		"many ids":           {page(FinalsPage{First: 1, IDs: make([]ordering.EntryID, MaxFinals+1)}), ErrOversize},
+		"id without a seq":   {page(FinalsPage{First: 1, List: make([]ordering.Listed, 1)}), ErrMalformed},
+		"many ids":           {page(FinalsPage{First: 1, List: make([]ordering.Listed, MaxFinals+1)}), ErrOversize},
+		"no sources":         {sources(nil), ErrMalformed},
+		"a source lacking":   {sources(run(1, 0)), ErrMalformed},
+		"a source too many":  {sources(run(3, 0)), ErrMalformed},
+		"a run of none":      {sources(append(run(0, 0), run(2, 0)...)), ErrMalformed},
+		"late or what":       {sources(run(2, 2)), ErrMalformed},
+		"half a source":      {sources(run(2, 0)[1:]), ErrMalformed},
+		"many sources":       {sources(bytes.Repeat(run(1, 0), 3)), ErrOversize},
 	} {
 		b, err := proto.Marshal(x.pb)
 		if err != nil {
@@ -215,7 +232,10 @@ func TestTheLargestFitAFrame(t *testing.T) {
 		vector[o] = 1<<64 - 1
 	}
 	keys := make([]RoomKey, MaxRoomKeys)
-	ids := slices.Repeat([]ordering.EntryID{{Seq: 1<<64 - 1}}, MaxFinals)
+	list := make([]ordering.Listed, MaxFinals)
+	for i := range list {
+		list[i].Seq, list[i].Late = 1<<64-1, i%2 == 0 // as many runs as there can be
+	}
 	relay := testRelay(&ordering.Raft{Data: make([]byte, ordering.MaxRaft)})
 	relay.Nonce = 1<<64 - 1
 	for _, f := range []Frame{
@@ -223,7 +243,7 @@ func TestTheLargestFitAFrame(t *testing.T) {
 		&JoinReply{Genesis: testRun(t, 1, 100), Heads: vector, Keys: keys},
 		&FetchRun{Run: testRun(t, 3, ordering.MaxBody)},
 		&Room{Msg: relay},
-		&FinalsPage{First: 1 << 63, IDs: ids, More: true},
+		&FinalsPage{First: 1 << 63, List: list, More: true},
 	} {
 		b, err := Encode(f)
 		if err != nil {

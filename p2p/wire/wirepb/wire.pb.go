@@ -1587,9 +1587,10 @@ func (x *FinalsRequest) GetAfter() uint64 {
 
 type FinalsPage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"` // index of the first id
-	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"`      // 40 bytes origin, 8 bytes seq, big-endian, each
-	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`   // another page follows
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`    // index of the first id
+	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"`         // 40 bytes origin, 8 bytes seq, big-endian, each
+	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`      // another page follows
+	Sources       []byte                 `protobuf:"bytes,4,opt,name=sources,proto3" json:"sources,omitempty"` // of the ids, in runs: 4 bytes how many, 8 epoch, 40 leader, 8 term, 1 late, big-endian
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1643,6 +1644,13 @@ func (x *FinalsPage) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *FinalsPage) GetSources() []byte {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
 }
 
 var File_wirepb_wire_proto protoreflect.FileDescriptor
@@ -1748,12 +1756,13 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\x06invite\x18\x03 \x01(\tR\x06invite\"9\n" +
 	"\rFinalsRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
-	"\x05after\x18\x02 \x01(\x04R\x05after\"H\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\"b\n" +
 	"\n" +
 	"FinalsPage\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x10\n" +
 	"\x03ids\x18\x02 \x01(\fR\x03ids\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04moreB\x1aZ\x18tertulia/p2p/wire/wirepbb\x06proto3"
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x18\n" +
+	"\asources\x18\x04 \x01(\fR\asourcesB\x1aZ\x18tertulia/p2p/wire/wirepbb\x06proto3"
 
 var (
 	file_wirepb_wire_proto_rawDescOnce sync.Once
