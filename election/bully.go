@@ -58,6 +58,9 @@ type Bully struct {
 	stood     bool            // of standing: the control log was seen to campaign
 	stoodTerm uint64          // the last term in which it was a candidate
 
+	gave   uint64    // the last term in which it gave its vote to another
+	gaveAt time.Time // when that was seen; zero once that term's leader was heard
+
 	announced uint64          // B7: the last term said in a COORDINATOR
 	handedAt  time.Time       // B9: the last Transfer of a draining leader
 	believed  ordering.Origin // mutant.CoordinatorBelieved only
@@ -71,7 +74,7 @@ const (
 	asking                // ELECTION was sent; the target is to say OK within T_ok
 	promised              // OK or ALIVE came; a leader is to be heard within T_co
 	standing              // I campaign, for T_camp at most
-	pausing               // a campaign was lost, or nobody may lead
+	pausing               // a campaign was lost, nobody may lead, or another has my vote
 )
 
 // record is what is remembered of one voter.
@@ -101,10 +104,17 @@ func New(cfg Config) *Bully {
 // Update works out what is to be done. It is to be called when anything in the
 // Scene changed and at the Deadline.
 func (b *Bully) Update(s Scene) {
+	begins := b.now.IsZero()
 	b.now, b.deadline = s.Now, time.Time{}
 	asleep := s.Now.Before(b.judgesAt) && len(s.Voters) > 1
 	b.watch(&s, asleep)
 	b.suspects = !b.hears(&s)
+	switch {
+	case begins || !b.suspects: // an old vote, or it was won
+		b.gave, b.gaveAt = s.Term, time.Time{}
+	case s.Voted && s.Term != b.gave:
+		b.gave, b.gaveAt = s.Term, s.Now
+	}
 
 	self := s.voter(b.cfg.Self)
 	switch {
@@ -236,6 +246,11 @@ func (b *Bully) elect(s *Scene) {
 		b.enter(standing, s.Now.Add(campaignWait+4*b.rtt(s)))
 	}
 	b.settle(s)
+	// B6. Who has just voted for a campaign, or a transfer, does not stand against it:
+	// that has T_camp.
+	if yields := b.gaveAt.Add(campaignWait + 4*b.rtt(s)); s.Voted && s.Role == Follower && s.Now.Before(yields) {
+		b.enter(pausing, yields)
+	}
 	if b.phase == resting {
 		b.round(s)
 	}

@@ -127,6 +127,30 @@ func TestHighestCampaignsAtOnceAndAgainWhenItIsLost(t *testing.T) {
 	s.after(pauseOfRank, round)
 }
 
+// The highest gave its vote to whom the lead is handed over; if nothing comes of that
+// in T_camp, it stands itself.
+func TestWhoGaveItsVoteDoesNotStandAgainstIt(t *testing.T) {
+	s := newScript(t, 4)
+	s.Leader = origin(1)
+	s.after(0, "")
+	s.Term, s.Leader, s.Voted = 5, ordering.Origin{}, true
+	s.after(0, "")
+	s.hear(2, ordering.Election, 5, "2<OK")
+	s.after(campaignWait+39*time.Millisecond, "") // 4*RTT are 40 ms
+	if want := s.Now.Add(time.Millisecond); !s.Bully.Deadline().Equal(want) {
+		t.Errorf("it looks again at %v, want %v", s.Bully.Deadline(), want)
+	}
+	s.after(time.Millisecond, "0<PROBE 1<PROBE 2<PROBE 3<PROBE campaign")
+}
+
+func TestWhoVotedForALeaderThatIsLostStandsAtOnce(t *testing.T) {
+	s := newScript(t, 4)
+	s.Leader, s.Voted = origin(1), true
+	s.after(0, "")
+	s.Leader = ordering.Origin{}
+	s.after(time.Minute, "0<PROBE 1<PROBE 2<PROBE 3<PROBE campaign")
+}
+
 func TestStaleLogIsNotChosen(t *testing.T) {
 	s := newScript(t, 2)
 	s.Voters[3].Eligible = false

@@ -43,6 +43,7 @@ type Scene struct {
 	// Of the own control log.
 	Role                      Role
 	Term, LastTerm, LastIndex uint64
+	Voted                     bool            // of this term it gave its vote to another
 	Leader                    ordering.Origin // zero: none
 	LeaderHeard               time.Time       // its last consensus message, direct or relayed
 	Leading                   bool            // I lead and my term's first entry is applied (P6)

@@ -90,8 +90,9 @@ func (l *Log) step(from ordering.DeviceKey, data []byte) ordering.Reason {
 	return ""
 }
 
-// shown is the most that a replica ever said of its log.
-type shown struct{ term, match uint64 }
+// shown is the most that a replica ever said of its log, and our tick when it last
+// answered.
+type shown struct{ term, match, tick uint64 }
 
 // learn notes what an answer shows of its sender's disk: the term it is in, and
 // up to where it holds the log of that term's leader.
@@ -109,9 +110,10 @@ func (l *Log) learn(m *message) {
 	}
 	was := l.shown[m.from]
 	if m.GetTerm() > was.term {
-		was = shown{term: m.GetTerm()}
+		was = shown{term: m.GetTerm(), tick: was.tick}
 	}
 	if m.GetTerm() == was.term {
+		was.tick = l.ticks
 		was.match = max(was.match, match)
 		l.shown[m.from] = was
 	}

@@ -66,6 +66,9 @@ type Log struct {
 	heldFed  bool // by one that need not lead
 	backlog  []Committed
 	shown    map[ordering.Origin]shown // of who has or had a seat in this life
+	ticks    uint64                    // that were heeded
+	led      uint64                    // term of the newest of them
+	ledFrom  uint64                    // the first of that term
 	diverged bool
 	ended    bool // by Installed
 }
@@ -150,9 +153,38 @@ func (l *Log) note() {
 // Tick tells a leader that 100 ms passed; nobody else is ticked, so that only
 // Campaign starts elections.
 func (l *Log) Tick() {
-	if !l.ended && l.leads() {
-		l.node.Tick()
-		l.note()
+	if l.ended || !l.leads() {
+		return
+	}
+	l.node.Tick()
+	l.ticks++
+	if term := l.node.BasicStatus().GetTerm(); term != l.led {
+		l.led, l.ledFrom = term, l.ticks
+	}
+	if !l.answered(l.conf.Voters) || l.conf.Joint() && !l.answered(l.conf.Outgoing) {
+		l.stepDown()
+	}
+	l.note()
+}
+
+// answered reports whether a majority of voters, ourselves among them, answered this
+// leader within the last electionTicks.
+func (l *Log) answered(voters []ordering.Origin) bool {
+	n := 0
+	for _, v := range voters {
+		if v == l.cfg.Self || l.ticks-max(l.shown[v].tick, l.ledFrom) <= electionTicks {
+			n++
+		}
+	}
+	return 2*n > len(voters)
+}
+
+// stepDown ends the lead of a leader without a quorum (B11). Raft itself looks once
+// in electionTicks whether a quorum answered since its last look, so it may take twice
+// as long; of two looks in a row the second finds that nobody did.
+func (l *Log) stepDown() {
+	for range 2 {
+		_ = l.node.Step(&raftpb.Message{Type: raftpb.MsgCheckQuorum.Enum(), From: new(raft.LocalAppendThread)})
 	}
 }
 
@@ -419,6 +451,7 @@ type Status struct {
 	Term         uint64
 	Leader       ordering.Origin // zero: none is known
 	Vote         uint64          // a seat's id as in Hard; 0 for nobody
+	Voted        bool            // Vote is another's
 	Commit       uint64
 	LastIndex    uint64 // of the records handed out to be stored
 	LastTerm     uint64
@@ -446,6 +479,7 @@ func (l *Log) Status() Status {
 		Term: st.GetTerm(), Commit: l.committed(st), LastIndex: l.store.last(), RaftApplied: l.applied,
 		Vote: st.GetVote(), Leading: l.leading(), Conf: l.conf, ConfPending: l.confPending(),
 	}
+	s.Voted = s.Vote != raft.None && s.Vote != l.self
 	s.LastTerm, _ = l.store.termOf(s.LastIndex)
 	switch st.RaftState {
 	case raft.StateFollower:

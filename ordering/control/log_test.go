@@ -698,3 +698,29 @@ func TestOpenRefusesACorruptDisk(t *testing.T) {
 		}
 	}
 }
+
+// B11: whatever the moment, a leader goes on without a quorum for ten ticks and no
+// longer; raft's own look alone takes up to twice as many.
+func TestALeaderStepsDownTenTicksAfterItsQuorumFellSilent(t *testing.T) {
+	for before := range 2 * electionTicks {
+		c := newCluster(t, 1)
+		list := c.voters(3)
+		leader := list[2]
+		c.elect(leader)
+		c.tick(before)
+		c.cut[list[0].self] = true
+		c.tick(3 * electionTicks) // one is enough
+		if !leader.log.Status().Leading {
+			t.Fatal("it steps down although one of two answers")
+		}
+		c.cut[list[1].self] = true
+		c.tick(electionTicks)
+		if !leader.log.Status().Leading {
+			t.Fatalf("%d ticks after the election it steps down too soon", before)
+		}
+		c.tick(1)
+		if s := leader.log.Status(); s.Role != Follower || s.Leader != (ordering.Origin{}) {
+			t.Fatalf("%d ticks after the election it does not step down: %+v", before, s)
+		}
+	}
+}

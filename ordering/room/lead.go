@@ -97,7 +97,7 @@ func (c *Core) scene() election.Scene {
 	s := election.Scene{
 		Now: c.now, Role: role(o.status.Role),
 		Term: o.status.Term, LastTerm: o.status.LastTerm, LastIndex: o.status.LastIndex,
-		Leader: o.status.Leader, LeaderHeard: o.heard[o.status.Leader], Leading: o.status.Leading,
+		Voted: o.status.Voted, Leader: o.status.Leader, LeaderHeard: o.heard[o.status.Leader], Leading: o.status.Leading,
 		Busy:     o.status.ConfPending || len(o.status.Conf.Outgoing) > 0 || o.lead.epochAt > 0 || o.status.Transferring != ordering.Origin{},
 		Draining: !able(c.health),
 	}

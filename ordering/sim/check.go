@@ -635,7 +635,10 @@ func (c *canon) saidRaft(n *node, b []byte) {
 	kind, term, number, refused := raftPromise(b)
 	switch kind {
 	case raftAppResp:
-		if !refused && number > d.last() {
+		// One commit may take a leader's records and those of a later leader in their
+		// place. It may still acknowledge the former: the later leader was elected
+		// without its vote, by a majority that had not taken them.
+		if !refused && number > d.last() && term >= d.term {
 			w.failf(n.i, "P-4", "says that it holds record %d with %d on disk", number, d.last())
 		}
 	case raftVoteResp:
