@@ -44,7 +44,10 @@ func NewDetector(now time.Time) *Detector {
 func (d *Detector) Beat(now time.Time) {
 	d.rate(now)
 	if !d.beat.IsZero() {
-		off := (now.Sub(d.beat) - d.Interval()).Abs()
+		// What is longer than the time-out was an outage, not jitter: it counts as much
+		// as the time-out, so that the next loss is noticed as soon as this one, and a
+		// link that beats so unevenly for good still gets the time that it needs.
+		off := min((now.Sub(d.beat) - d.Interval()).Abs(), d.Timeout())
 		d.jitter += (off - d.jitter) / jitterWeight
 	}
 	d.beat, d.alive = now, now

@@ -73,6 +73,24 @@ func TestJitterLengthensTheTimeoutUpTo2s(t *testing.T) {
 	}
 }
 
+func TestAnOutageIsNoJitter(t *testing.T) {
+	l := newLink()
+	l.beats(t, Interval, 2*time.Second)
+	l.silence(t)
+	for range 50 { // this process goes on looking
+		l.now = l.now.Add(Interval)
+		l.Suspects(l.now)
+	}
+	l.beats(t, Interval, Interval)
+	if got := l.Timeout(); got > 450*time.Millisecond {
+		t.Errorf("time-out after an outage of 5 s = %v, want 450ms at most", got)
+	}
+	l.beats(t, Interval, time.Second)
+	if got := l.silence(t); got > 350*time.Millisecond {
+		t.Errorf("a second after an outage the next is noticed after %v, want about 300ms", got)
+	}
+}
+
 func TestQuietLinkBeatsSlowlyAndIsSuspectedAfter3s(t *testing.T) {
 	l := newLink()
 	l.beats(t, Interval, IdleAfter-Interval)

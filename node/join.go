@@ -558,7 +558,7 @@ func (r *room) handOver(ctx context.Context, done func() bool) error {
 	until := time.Now().Add(handoverWait)
 	for {
 		ok, err := ask(ctx, r, func() bool {
-			r.core.Health(time.Now(), r.n.diskState.Load() == nil, true)
+			r.core.Health(time.Now(), r.n.diskOK(), true)
 			return done()
 		})
 		if err != nil || ok || time.Now().After(until) {

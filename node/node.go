@@ -80,6 +80,7 @@ type Node struct {
 	runRooms  chan *room // made or joined while running
 	refusals  [len(reasons)]atomic.Uint64
 	diskState atomic.Pointer[chat.Error]
+	mended    atomic.Pointer[time.Time] // since when the disk takes writes again; nil: it is steady, or takes none
 	draining  atomic.Bool // about to leave
 	watchers  watchers
 
@@ -348,9 +349,12 @@ func (n *Node) Addrs() []string { return n.net.Addrs() }
 func (n *Node) setDisk(err error) {
 	defer n.tellHealth()
 	if err == nil {
-		n.diskState.Store(nil)
+		if now := time.Now(); n.diskState.Swap(nil) != nil {
+			n.mended.Store(&now)
+		}
 		return
 	}
+	n.mended.Store(nil)
 	e, ok := errors.AsType[*chat.Error](err)
 	if !ok {
 		e = &chat.Error{Code: chat.CodeDisk, Message: "The disk takes no writes", Hint: "Free some space or check the disk; the node goes on by itself.", Err: err}
@@ -358,11 +362,26 @@ func (n *Node) setDisk(err error) {
 	n.diskState.Store(e)
 }
 
+// diskSteady is how long a disk that failed must have taken writes before peers and
+// rooms are told so: one at the edge would else change who leads with every try. People
+// may write at once.
+const diskSteady = 3 * time.Second
+
+// diskOK is disk_ok of PROTOCOL.md B1.
+func (n *Node) diskOK() bool { return n.diskState.Load() == nil && n.mended.Load() == nil }
+
+// steady notes that the disk is steady, once it is.
+func (n *Node) steady(now time.Time) {
+	if since := n.mended.Load(); since != nil && now.Sub(*since) >= diskSteady && n.mended.CompareAndSwap(since, nil) {
+		n.tellHealth()
+	}
+}
+
 // tellHealth tells peers and rooms whether this node can lead.
 func (n *Node) tellHealth() {
-	n.net.SetHealth(n.diskState.Load() == nil, n.draining.Load())
+	n.net.SetHealth(n.diskOK(), n.draining.Load())
 	for _, r := range n.rooms.Load().list {
-		r.hint(func() { r.core.Health(time.Now(), n.diskState.Load() == nil, n.draining.Load()) })
+		r.hint(func() { r.core.Health(time.Now(), n.diskOK(), n.draining.Load()) })
 	}
 }
 
@@ -373,7 +392,7 @@ const (
 	sleepJump = 2 * time.Second
 )
 
-// watchClocks tells the rooms when the machine slept.
+// watchClocks tells the rooms when the machine slept, and when the disk is steady.
 func (n *Node) watchClocks(ctx context.Context) error {
 	ticker := time.NewTicker(sleepLook)
 	defer ticker.Stop()
@@ -385,6 +404,7 @@ func (n *Node) watchClocks(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		now := time.Now()
+		n.steady(now)
 		if wall := now.Round(0).Sub(last.Round(0)); (wall - now.Sub(last)).Abs() > sleepJump {
 			n.log.Info("the machine slept or its clock was set", "wall", wall, "monotonic", now.Sub(last))
 			for _, r := range n.rooms.Load().list {

@@ -174,7 +174,7 @@ func (r *room) load(ctx context.Context) error {
 	if err := c.Resume(now); err != nil {
 		return fmt.Errorf("node: resume the order of room %s: %w", r.id, err)
 	}
-	c.Health(now, r.n.diskState.Load() == nil, r.n.draining.Load())
+	c.Health(now, r.n.diskOK(), r.n.draining.Load())
 	r.core, r.self, r.grants, r.gone, r.wish, r.census = c, self, grants, gone, asked, -1
 	clear(r.peers)
 	if r.owesKey() {
@@ -243,7 +243,7 @@ func (r *room) run(ctx context.Context) error {
 // handoverWait.
 func (r *room) leave(timer *time.Timer) {
 	until := time.Now().Add(handoverWait)
-	r.core.Health(time.Now(), r.n.diskState.Load() == nil, true)
+	r.core.Health(time.Now(), r.n.diskOK(), true)
 	r.flush()
 	for !r.broken && !r.core.MayLeave() && time.Now().Before(until) {
 		wait := time.Until(until)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -185,4 +186,32 @@ func TestABrokenRoomWaitsForItsDiskWithoutSpinning(t *testing.T) {
 	if soon < probeEvery/2 {
 		t.Errorf("it looks again after %s", soon)
 	}
+}
+
+// People write as soon as the disk takes writes again; peers are told once it is
+// steady, so that one at the edge does not change who leads with every try.
+func TestADiskThatFailedCountsAgainOnceItIsSteady(t *testing.T) {
+	t.Parallel()
+	r := start(t, loopback(t, "n1"))
+	is := func(when string, writes, counts bool) {
+		t.Helper()
+		if w := must(r.Status(t.Context()))(t).Disk == "ok"; w != writes || r.diskOK() != counts {
+			t.Errorf("%s: takes writes %t, counts %t; want %t, %t", when, w, r.diskOK(), writes, counts)
+		}
+	}
+	is("at first", true, true)
+	r.setDisk(nil)
+	is("without a failure", true, true)
+	r.setDisk(errors.New("full"))
+	is("full", false, false)
+	r.setDisk(nil)
+	r.steady(time.Now())
+	is("freed", true, false)
+	r.setDisk(errors.New("full"))
+	r.steady(time.Now().Add(time.Hour))
+	is("full again", false, false)
+	r.setDisk(nil)
+	r.setDisk(nil) // by another room
+	r.steady(time.Now().Add(diskSteady))
+	is("steady", true, true)
 }
