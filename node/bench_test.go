@@ -129,13 +129,30 @@ func readAll(b *testing.B, nodes []*rig) <-chan met {
 
 // BenchmarkSayToFinal measures from the call of Send, with one author, until the
 // author's node shows the message final, and until the slowest replica does, and what
-// the message costs all nodes together. In a room with a leader, BenchmarkPropose3 of
-// package control is its floor: the same log in memory.
+// the message costs all nodes together. In a room with a leader it also says how many
+// times the floor that is: the same log in memory, at the slowest of three replicas.
 func BenchmarkSayToFinal(b *testing.B) {
+	b.Run("floor", func(b *testing.B) {
+		f := newFloor(b)
+		var took []time.Duration
+		for b.Loop() {
+			begin := time.Now()
+			f.finalise()
+			took = append(took, time.Since(begin))
+		}
+		reportPercentiles(b, "slowest-", took)
+	})
 	for _, at := range []string{"follower", "leader"} {
 		b.Run("author-at-"+at, func(b *testing.B) {
+			const each = 2000
+			f, begin := newFloor(b), time.Now()
+			for range each {
+				f.finalise()
+			}
+			least := time.Since(begin) / each
 			nodes, _ := court(b, "n1", "n2", "n3")
-			sayToFinal(b, nodes, map[string]int{"follower": 0, "leader": 2}[at])
+			slowest := sayToFinal(b, nodes, map[string]int{"follower": 0, "leader": 2}[at])
+			b.ReportMetric(float64(slowest)/float64(least), "x-floor")
 		})
 	}
 	for _, count := range []int{3, 5, 10, 16} {
@@ -153,7 +170,8 @@ func numbered(count int) (names []string) {
 	return names
 }
 
-func sayToFinal(b *testing.B, nodes []*rig, i int) {
+// sayToFinal returns the median at the slowest replica.
+func sayToFinal(b *testing.B, nodes []*rig, i int) time.Duration {
 	b.Helper()
 	for _, r := range nodes { // a person's first words bring a line of their own
 		r.say("hello")
@@ -183,6 +201,7 @@ func sayToFinal(b *testing.B, nodes []*rig, i int) {
 	b.ReportMetric(float64(used.bytes)/float64(b.N), "B/message")
 	reportPercentiles(b, "author-", author)
 	reportPercentiles(b, "slowest-", slowest)
+	return slowest[len(slowest)/2]
 }
 
 // expense is what this process, with all its nodes, used.

@@ -81,7 +81,7 @@ type Node struct {
 	refusals  [len(reasons)]atomic.Uint64
 	diskState atomic.Pointer[chat.Error]
 	mended    atomic.Pointer[time.Time] // since when the disk takes writes again; nil: it is steady, or takes none
-	draining  atomic.Bool // about to leave
+	draining  atomic.Bool               // about to leave
 	watchers  watchers
 
 	// telling is held from looking at the rooms until the network was told of
