@@ -13,6 +13,7 @@ import (
 const (
 	maxComposerBytes = 16 << 10 // the toolkit takes 86 ms a key at 64 KiB
 	maxComposerLines = 7        // then it scrolls
+	nearComposerEnd  = 1 << 10  // so many bytes before the limit it begins to count
 )
 
 // composer is where a message is written. Enter sends, Shift+Enter breaks the line.
@@ -21,6 +22,10 @@ type composer struct {
 
 	// OnSend receives what was written, without space around it, never "".
 	OnSend func(text string)
+	// OnTyped is called for every key that writes.
+	OnTyped func()
+	// OnLeft is called with how many bytes still fit, near the limit; else -1.
+	OnLeft func(bytes int)
 	// OnTooLong is called when text beyond the limit was dropped.
 	OnTooLong func()
 	// OnGrow is called when the composer wants another height.
@@ -78,6 +83,14 @@ func (c *composer) TypedKey(e *fyne.KeyEvent) {
 	c.grow()
 }
 
+// TypedRune implements fyne.Focusable.
+func (c *composer) TypedRune(r rune) {
+	c.Entry.TypedRune(r)
+	if c.OnTyped != nil {
+		c.OnTyped()
+	}
+}
+
 // TypedShortcut implements fyne.Shortcutable.
 func (c *composer) TypedShortcut(s fyne.Shortcut) {
 	if !c.OnShortcut(s) {
@@ -101,6 +114,14 @@ func (c *composer) changed(text string) {
 		return
 	}
 	c.grow()
+	if c.OnLeft == nil {
+		return
+	}
+	if left := maxComposerBytes - len(text); left <= nearComposerEnd {
+		c.OnLeft(left)
+	} else {
+		c.OnLeft(-1)
+	}
 }
 
 // Resize implements fyne.CanvasObject.

@@ -50,13 +50,3 @@ func (w *Window) createRoom(name string, order chat.Order, nearby bool, done fun
 		return room, nil
 	}, done)
 }
-
-// showText shows a whole message, to read and to select from.
-func (w *Window) showText(m *chat.Message) {
-	text := widget.NewLabel(visible(m.Text))
-	text.Wrapping = fyne.TextWrapWord
-	text.Selectable = true
-	scroll := container.NewVScroll(text)
-	scroll.SetMinSize(fyne.NewSize(sizeForm, 380))
-	newSheet(w.win, tr(textMessage), tr(textClose), "", scroll, nil).show()
-}

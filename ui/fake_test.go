@@ -148,6 +148,12 @@ func pageOf(all []chat.Message, q chat.PageQuery) chat.Page {
 		high = min(i+q.Limit-q.Limit/2, len(all))
 		low = max(high-q.Limit, 0)
 		high = min(low+q.Limit, len(all))
+	case !q.At.IsZero():
+		low = slices.IndexFunc(all, func(m chat.Message) bool { return !m.Time.Before(q.At) })
+		if low < 0 {
+			low = len(all)
+		}
+		high = min(low+q.Limit, len(all))
 	case q.Before != "":
 		high, _ = at(q.Before)
 		low = max(high-q.Limit, 0)

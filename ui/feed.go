@@ -28,13 +28,21 @@ type feed struct {
 	quoted   map[string]*chat.Message
 }
 
-// open turns to a room and loads its newest page.
-func (f *feed) open(ctx context.Context, room string) error {
+// open turns to a room and loads its newest page, or, when around is the ID of
+// a message that is here, the page around it; then it returns the ID under which
+// this is shown.
+func (f *feed) open(ctx context.Context, room, around string) (string, error) {
 	f.room, f.messages, f.older, f.newer, f.quoted = room, nil, false, false, nil
 	if room == "" {
-		return nil
+		return "", nil
 	}
-	return f.loadNewest(ctx)
+	if around != "" {
+		id, err := f.loadAround(ctx, around)
+		if err == nil || chat.CodeOf(err) != chat.CodeNotFound {
+			return id, err
+		}
+	}
+	return "", f.loadNewest(ctx)
 }
 
 // loadNewest drops what is held for the newest page.
@@ -181,6 +189,35 @@ func (f *feed) loadAround(ctx context.Context, id string) (string, error) {
 	}
 	f.messages, f.older, f.newer = p.Messages, p.Older, p.Newer
 	return m.ID, nil
+}
+
+// loadPage holds the page that q asks for and returns the ID of its first
+// message; the newest page and "" when it is empty.
+func (f *feed) loadPage(ctx context.Context, q chat.PageQuery) (string, error) {
+	q.Limit = pageMessages
+	p, err := f.page(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	if len(p.Messages) == 0 {
+		return "", f.loadNewest(ctx)
+	}
+	f.messages, f.older, f.newer = p.Messages, p.Older, p.Newer
+	return p.Messages[0].ID, nil
+}
+
+// before counts the messages of room before those held; it is exact unless the
+// first is amid the tentative ones.
+func (f *feed) before(room *chat.Room) uint64 {
+	switch {
+	case len(f.messages) == 0:
+		return 0
+	case f.messages[0].Index > 0:
+		return f.messages[0].Index - 1
+	case f.newer:
+		return room.FinalIndex
+	}
+	return max(room.Total, uint64(len(f.messages))) - uint64(len(f.messages))
 }
 
 // find returns the message id, or the one that it repeats.

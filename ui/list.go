@@ -2,6 +2,7 @@ package ui
 
 import (
 	"image/color"
+	"slices"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -32,22 +33,35 @@ type messageList struct {
 	OnStuck func(stuck bool)
 	// OnView is called with the keys of the messages in view, topmost first.
 	OnView func(keys []string)
-	// OnMenu is called for a right click on a message, OnOpen for a click on
-	// a folded one.
-	OnMenu func(key string, at fyne.Position)
-	OnOpen func(key string)
+	// OnMenu is called for a right click on a message; link is the address
+	// under the pointer, "" when there is none.
+	OnMenu func(key, link string, at fyne.Position)
+	// OnLink is called for a click on an address, OnDay for one on a day, as
+	// dayOf writes it.
+	OnLink func(link string)
+	OnDay  func(day string)
 	// OnQuote is called with the key of an answered message whose quote was
 	// clicked.
 	OnQuote func(key string)
+	// OnHome and OnEnd ask for the ends of the room where they are not loaded.
+	OnHome, OnEnd func()
+	// OnSeek asks for the rows around the message number n of the room, 0 first,
+	// to which the bar was dragged; at most once until the next setRows, and
+	// once more when the bar is let go.
+	OnSeek func(n uint64)
 	// OnEscape is called for the Escape key.
 	OnEscape func()
 	// OnFocus is called when the list was clicked.
 	OnFocus func()
 
 	rows         []row
-	older, newer bool // there is more beyond the loaded rows
+	older, newer bool   // there is more beyond the loaded rows
+	before, all  uint64 // messages of the room before the loaded ones, and in all; 0 = not told
+	messages     int    // among rows
 	askedOlder   bool
 	askedNewer   bool
+	askedSeek    bool
+	unfolded     map[string]bool // long messages shown in full, by key
 
 	anchor int     // index of the first row in view
 	offset float32 // of its upper edge below the upper edge of the view
@@ -62,6 +76,8 @@ type messageList struct {
 	content *fyne.Container
 	bar     *canvas.Rectangle
 	barDrag bool
+	seek    uint64 // where the bar was dragged to beyond the loaded rows, counted from 1; 0 = nowhere
+	cursor  desktop.Cursor
 	tip     *tip
 	lit     string // key of the row that was jumped to
 	last    int    // index after the last row in view
@@ -75,6 +91,7 @@ func newMessageList() *messageList {
 		content: bare(),
 		bar:     canvas.NewRectangle(color.Transparent),
 		tip:     newTip(),
+		cursor:  desktop.DefaultCursor,
 	}
 	l.bar.CornerRadius = 3
 	l.ExtendBaseWidget(l)
@@ -88,7 +105,8 @@ func newMessageList() *messageList {
 func (l *messageList) setRows(rows []row, older, newer bool) {
 	view := l.reference()
 	l.rows, l.older, l.newer = rows, older, newer
-	l.askedOlder, l.askedNewer = false, false
+	l.askedOlder, l.askedNewer, l.askedSeek = false, false, false
+	l.count()
 	if newer {
 		l.setStuck(false)
 	}
@@ -99,6 +117,22 @@ func (l *messageList) setRows(rows []row, older, newer bool) {
 	}
 	l.tip.hide()
 	l.settle()
+}
+
+// count counts the messages among the rows, and forgets of those that are gone
+// that they were unfolded.
+func (l *messageList) count() {
+	unfolded := map[string]bool{}
+	l.messages = 0
+	for i := range l.rows {
+		if r := &l.rows[i]; r.isMessage() {
+			l.messages++
+			if l.unfolded[r.key] {
+				unfolded[r.key] = true
+			}
+		}
+	}
+	l.unfolded = unfolded
 }
 
 // edge is where the lower edge of a message in view is. The lower edge is what
@@ -146,6 +180,8 @@ func steady(rows []row, view []edge) (int, edge) {
 // not.
 func (l *messageList) clear(stuck bool) {
 	l.rows, l.anchor, l.offset, l.last, l.lit = nil, 0, 0, 0, ""
+	l.before, l.all, l.seek = 0, 0, 0
+	l.count()
 	l.tip.hide()
 	l.setStuck(stuck)
 	l.settle()
@@ -182,15 +218,95 @@ func (l *messageList) jump(i int) {
 
 // show lights the message key up, a third down the view.
 func (l *messageList) show(key string) {
-	for i := range l.rows {
-		if l.rows[i].key == key {
-			l.lit, l.stuck = key, false
-			l.anchor, l.offset = i, l.Size().Height/3
-			l.settle()
-			l.tellStuck()
-			return
-		}
+	if l.put(key, func(int) float32 { return l.Size().Height / 3 }) {
+		l.lit = key
+		l.settle()
 	}
+}
+
+// put brings the row key to where its upper edge is to be; false when there is
+// no such row.
+func (l *messageList) put(key string, top func(i int) float32) bool {
+	i := slices.IndexFunc(l.rows, func(r row) bool { return r.key == key })
+	if i < 0 {
+		return false
+	}
+	l.stuck = false
+	l.anchor, l.offset = i, top(i)
+	l.settle()
+	l.tellStuck()
+	return true
+}
+
+// place is where the view of a room stands: the lower edge of a message below
+// the upper edge of the view. The zero place is the end of the room.
+type place struct {
+	id     string
+	bottom float32
+}
+
+// position is the place of the view.
+func (l *messageList) position() place {
+	if edges := l.reference(); !l.stuck && len(edges) > 0 {
+		return place{edges[0].key, edges[0].bottom}
+	}
+	return place{}
+}
+
+// aim says where the list is to go.
+type aim struct {
+	kind   aimKind
+	key    string  // of a message
+	bottom float32 // aimPlace
+}
+
+type aimKind int
+
+const (
+	aimMessage aimKind = iota // light the message up
+	aimUnread                 // to the unread line
+	aimTop                    // the message begins the view, below its day
+	aimPlace                  // to a place
+)
+
+// goTo brings the view to where a says.
+func (l *messageList) goTo(a aim) {
+	switch a.kind {
+	case aimMessage:
+		l.show(a.key)
+	case aimUnread:
+		l.put(unreadKey, func(int) float32 { return l.Size().Height / 3 })
+	case aimTop:
+		l.put(a.key, func(i int) float32 {
+			y := padList
+			for ; i > 0 && !l.rows[i-1].isMessage(); i-- {
+				y += l.height(i - 1)
+			}
+			return y
+		})
+	case aimPlace:
+		l.put(a.key, func(i int) float32 { return a.bottom - l.height(i) })
+	}
+}
+
+// unfold shows the long message in row i, whose upper edge is at y, in full or
+// folded. What is above the text that comes or goes stays; on folding, what is
+// below it.
+func (l *messageList) unfold(i int, y float32) {
+	key := l.rows[i].key
+	bottom := y + l.height(i)
+	folds := l.unfolded[key]
+	if l.unfolded[key] = !folds; folds {
+		delete(l.unfolded, key)
+	}
+	delete(l.shapes, key)
+	l.stuck = false
+	l.anchor, l.offset = i, y
+	if folds {
+		l.offset = bottom - l.height(i)
+	}
+	l.settle()
+	l.tellStuck()
 }
 
 // unlight takes the light off the message that was jumped to; false when there
@@ -221,13 +337,13 @@ func (l *messageList) tellStuck() {
 func (l *messageList) shape(i int) shape {
 	r := l.rows[i]
 	s, ok := l.shapes[r.key]
-	if ok && s.row == r {
+	if ok && s.row == r && (s.fold == "" || s.open == l.unfolded[r.key]) {
 		return s
 	}
 	if len(l.shapes) >= maxShapes {
 		clear(l.shapes)
 	}
-	s = shapeOf(r, l.Size().Width, l.metrics)
+	s = shapeOf(r, l.Size().Width, l.metrics, l.unfolded[r.key])
 	l.shapes[r.key] = s
 	return s
 }
@@ -340,9 +456,11 @@ func (l *messageList) draw(top, end int, y float32) {
 			v = l.take()
 			l.views[s.row.key] = v
 		}
-		if isLit := s.row.key == l.lit; v.row != s.row || v.width != width || v.look != l.look || v.isLit != isLit {
+		view := area{-y, l.Size().Height - y}
+		isLit := s.row.key == l.lit
+		if v.row != s.row || v.open != s.open || v.width != width || v.look != l.look || v.isLit != isLit || !v.shows(&s, l.metrics, view) {
 			v.isLit = isLit
-			v.bind(s, width, l.metrics)
+			v.bind(s, width, l.metrics, view)
 			v.look = l.look
 		}
 		v.root.Move(fyne.NewPos(0, y))
@@ -363,74 +481,152 @@ func (l *messageList) take() *rowView {
 	return newRowView()
 }
 
-// drawBar shows where in the loaded rows the view is. Its refresh also makes
-// the toolkit paint: changing a container's objects alone does not.
+// drawBar shows where in the room the view is. Its refresh also makes the
+// toolkit paint: changing a container's objects alone does not.
 func (l *messageList) drawBar(top, end int) {
-	n, view := float32(len(l.rows)), l.Size().Height
+	view := l.Size().Height
+	perRow := float64(l.messages) / float64(max(len(l.rows), 1))
+	all := max(float64(l.all), float64(l.before)+float64(l.messages))
+	shown := float64(end-top) * perRow
+	hidden := all - shown
 	l.bar.FillColor = theme.Color(theme.ColorNameScrollBar)
-	if end-top >= len(l.rows) {
+	if hidden < 1 || end-top >= len(l.rows) && !l.older && !l.newer {
 		l.bar.FillColor = color.Transparent
 	}
-	length := max(view*float32(end-top)/max(n, 1), 28)
-	at := float32(0)
-	if hidden := n - float32(end-top); hidden > 0 {
-		at = (view - length) * float32(top) / hidden
+	length := max(view*float32(shown/max(all, 1)), 28)
+	share := float32(0)
+	if hidden >= 1 {
+		share = float32(min((float64(l.before)+float64(top)*perRow)/hidden, 1))
+	}
+	if l.seek > 0 {
+		share = float32(float64(l.seek-1) / all)
+	}
+	if l.stuck {
+		share = 1
 	}
 	l.bar.Resize(fyne.NewSize(6, length))
-	l.bar.Move(fyne.NewPos(l.Size().Width-8, at))
+	l.bar.Move(fyne.NewPos(l.Size().Width-8, (view-length)*share))
 	l.bar.Refresh()
 }
 
 // Scrolled implements fyne.Scrollable.
 func (l *messageList) Scrolled(e *fyne.ScrollEvent) { l.scrollBy(e.Scrolled.DY) }
 
-// Dragged implements fyne.Draggable: the bar follows the pointer.
+// Dragged implements fyne.Draggable: the bar follows the pointer, through all
+// of the room.
 func (l *messageList) Dragged(e *fyne.DragEvent) {
 	const barWidth = 16
-	if !l.barDrag && e.Position.X < l.Size().Width-barWidth {
+	if len(l.rows) == 0 || !l.barDrag && e.Position.X < l.Size().Width-barWidth {
 		return
 	}
 	l.barDrag = true
-	share := min(max(e.Position.Y/max(l.Size().Height, 1), 0), 1)
+	share := min(max(float64(e.Position.Y/max(l.Size().Height, 1)), 0), 1)
 	if share == 1 && !l.newer {
+		l.seek = 0
 		l.follow()
 		return
 	}
-	l.jump(int(share * float32(len(l.rows)-1)))
+	all := max(l.all, l.before+uint64(l.messages))
+	n := min(uint64(share*float64(all)), max(all, 1)-1)
+	if n >= l.before && n < l.before+uint64(l.messages) {
+		l.seek = 0
+		l.jump(int(float64(n-l.before) / float64(l.messages) * float64(len(l.rows))))
+		return
+	}
+	l.seek = n + 1
+	l.drawBar(l.anchor, l.last)
+	if !l.askedSeek && l.OnSeek != nil {
+		l.askedSeek = true
+		l.OnSeek(n)
+	}
 }
 
 // DragEnd implements fyne.Draggable.
-func (l *messageList) DragEnd() { l.barDrag = false }
+func (l *messageList) DragEnd() {
+	l.barDrag = false
+	if l.seek > 0 && l.OnSeek != nil {
+		l.OnSeek(l.seek - 1)
+	}
+	l.seek = 0
+}
+
+// spot is what is to be clicked at a place of the list.
+type spot int
+
+const (
+	spotNone spot = iota
+	spotLink
+	spotQuote
+	spotFold
+	spotDay
+)
+
+// spotAt finds it, in row i, whose upper edge is at y; i is -1 where there is
+// no row.
+func (l *messageList) spotAt(at fyne.Position) (what spot, link string, i int, y float32) {
+	i, y = l.rowAt(at.Y)
+	if i < 0 {
+		return spotNone, "", i, y
+	}
+	s := l.shape(i)
+	in := at.SubtractXY(0, y)
+	if s.row.kind == rowDay {
+		if w := pillWidth(s.row.text); in.Y >= padGroup && in.X >= (l.Size().Width-w)/2 && in.X <= (l.Size().Width+w)/2 {
+			what = spotDay
+		}
+		return what, "", i, y
+	}
+	if s.row.kind != rowMessage || in.X < s.top.X || in.X > s.top.X+s.bubble.Width {
+		return spotNone, "", i, y
+	}
+	quote, text := s.quoteTop(l.metrics), s.textTop(l.metrics)
+	switch {
+	case s.quote > 0 && in.Y >= quote && in.Y < quote+s.quote:
+		what = spotQuote
+	case s.fold != "" && in.Y >= text+s.text:
+		what = spotFold
+	default:
+		if link = s.linkAt(in, l.metrics); link != "" {
+			what = spotLink
+		}
+	}
+	return what, link, i, y
+}
 
 // Tapped implements fyne.Tappable.
 func (l *messageList) Tapped(e *fyne.PointEvent) {
 	if l.OnFocus != nil {
 		l.OnFocus()
 	}
-	i, y := l.rowAt(e.Position.Y)
-	if i < 0 {
-		return
-	}
-	s := l.shape(i)
-	top := s.quoteTop(l.metrics)
-	inside := e.Position.X >= s.top.X && e.Position.X <= s.top.X+s.bubble.Width
-	switch at := e.Position.Y - y; {
-	case s.quote > 0 && inside && at >= top && at < top+s.quote:
-		if l.OnQuote != nil {
-			l.OnQuote(s.row.quote.id)
+	tell := func(to func(string), what string) {
+		if to != nil {
+			to(what)
 		}
-	case s.row.size > 0 && l.OnOpen != nil:
-		l.OnOpen(s.row.key)
+	}
+	switch what, link, i, y := l.spotAt(e.Position); what {
+	case spotLink:
+		tell(l.OnLink, link)
+	case spotQuote:
+		tell(l.OnQuote, l.rows[i].quote.id)
+	case spotDay:
+		tell(l.OnDay, l.rows[i].day)
+	case spotFold:
+		l.unfold(i, y)
+	case spotNone:
 	}
 }
 
 // TappedSecondary implements fyne.SecondaryTappable.
 func (l *messageList) TappedSecondary(e *fyne.PointEvent) {
 	l.tip.hide()
-	if i, _ := l.rowAt(e.Position.Y); i >= 0 && l.rows[i].isMessage() && l.OnMenu != nil {
-		l.OnMenu(l.rows[i].key, e.AbsolutePosition)
+	_, link, i, _ := l.spotAt(e.Position)
+	if i >= 0 && l.rows[i].isMessage() && l.OnMenu != nil {
+		l.OnMenu(l.rows[i].key, link, e.AbsolutePosition)
 	}
 }
+
+// Cursor implements desktop.Cursorable.
+func (l *messageList) Cursor() desktop.Cursor { return l.cursor }
 
 // rowAt finds the row at a height of the view, and where its upper edge is; -1
 // when there is none.
@@ -452,7 +648,11 @@ func (l *messageList) MouseIn(e *desktop.MouseEvent) { l.MouseMoved(e) }
 // MouseMoved implements desktop.Hoverable: over the foot of a message a tip
 // says where it stands.
 func (l *messageList) MouseMoved(e *desktop.MouseEvent) {
-	i, y := l.rowAt(e.Position.Y)
+	what, _, i, y := l.spotAt(e.Position)
+	l.cursor = desktop.DefaultCursor
+	if what != spotNone {
+		l.cursor = desktop.PointerCursor
+	}
 	if i < 0 || l.rows[i].kind != rowMessage {
 		l.tip.hide()
 		return
@@ -464,7 +664,7 @@ func (l *messageList) MouseMoved(e *desktop.MouseEvent) {
 		l.tip.hide()
 		return
 	}
-	l.tip.show(standingText(&s.row), fyne.NewPos(right, foot), l.Size())
+	l.tip.show(fitLine(standingText(&s.row), l.Size().Width-24, textSizeSmall, false), fyne.NewPos(right, foot), l.Size())
 }
 
 // MouseOut implements desktop.Hoverable.
@@ -493,11 +693,18 @@ func (l *messageList) TypedKey(e *fyne.KeyEvent) {
 	case fyne.KeyPageDown:
 		l.scrollBy(-page)
 	case fyne.KeyHome:
+		if l.older && l.OnHome != nil {
+			l.OnHome()
+			return
+		}
 		l.jump(0)
 	case fyne.KeyEnd:
 		if !l.newer {
-			l.setStuck(true)
-			l.settle()
+			l.follow()
+			return
+		}
+		if l.OnEnd != nil {
+			l.OnEnd()
 			return
 		}
 		l.jump(len(l.rows) - 1)

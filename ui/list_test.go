@@ -54,7 +54,7 @@ func check(t *testing.T, l *messageList, after string) {
 		if d := o.Position().Y - y; d > slack || d < -slack {
 			t.Fatalf("%s: row %d is at %.1f, the one before ends at %.1f", after, l.anchor+i, o.Position().Y, y)
 		}
-		fresh := shapeOf(l.rows[l.anchor+i], l.Size().Width, l.metrics).height
+		fresh := shapeOf(l.rows[l.anchor+i], l.Size().Width, l.metrics, l.unfolded[l.rows[l.anchor+i].key]).height
 		if d := o.Size().Height - fresh; d > slack || d < -slack {
 			t.Fatalf("%s: row %d is %.1f high, should be %.1f", after, l.anchor+i, o.Size().Height, fresh)
 		}
@@ -99,7 +99,7 @@ func newWorld(t testing.TB, l *messageList, count int) *world {
 	n.messages["r"] = messages(count)
 	w := &world{node: n, feed: feed{node: n}, list: l, next: count}
 	l.OnView = func(keys []string) { w.view = keys }
-	if err := w.feed.open(t.Context(), "r"); err != nil {
+	if _, err := w.feed.open(t.Context(), "r", ""); err != nil {
 		t.Fatal(err)
 	}
 	w.set()
@@ -108,7 +108,61 @@ func newWorld(t testing.TB, l *messageList, count int) *world {
 
 func rowsOf(messages []chat.Message) []row { return stretch{messages: messages, now: start}.rows() }
 
-func (w *world) set() { w.list.setRows(rowsOf(w.feed.messages), w.feed.older, w.feed.newer) }
+func (w *world) set() {
+	var room chat.Room
+	for i := range chat.MaxMerges {
+		room.Merges = append(room.Merges, chat.Merge{Before: fmt.Sprintf("m/%d", 2999-i/2*7), Count: i})
+	}
+	w.list.setRows(stretch{messages: w.feed.messages, unread: "m/2989", room: room, now: start}.rows(), w.feed.older, w.feed.newer)
+}
+
+// vary gives messages every look that a message can have.
+func vary(messages []chat.Message) {
+	for i := range messages {
+		m := &messages[i]
+		switch i % 19 {
+		case 3:
+			m.Text = strings.Repeat("a line\n", 20+i%40)
+		case 7:
+			m.Text = "see https://example.org/a?b=c and `code` here:\n```go\nfunc f() {\n    return\n}\n```\nquite so"
+		case 11:
+			m.Kind = chat.KindJoined
+		case 13:
+			m.Kind = chat.KindUnknown
+		case 17:
+			m.Text = strings.Repeat("a long tale ", 600)
+		}
+	}
+}
+
+// turnFold unfolds or folds one of the long messages in view, and fails when
+// what must stay has moved.
+func turnFold(t *testing.T, l *messageList, after string) {
+	t.Helper()
+	y := l.offset
+	for i := l.anchor; i < l.last; i++ {
+		s := l.shape(i)
+		if s.fold == "" {
+			y += s.height
+			continue
+		}
+		key := l.rows[i].key
+		l.unfold(i, y)
+		at, bottom := l.offset, float32(0)
+		for j := l.anchor; j <= i; j++ {
+			bottom = at + l.height(j)
+			at = bottom
+		}
+		top := bottom - l.height(i)
+		if d := top - y; l.unfolded[key] && (d > slack || d < -slack) {
+			t.Fatalf("%s: unfolding moved the beginning by %.1f", after, d)
+		}
+		if d := bottom - y - s.height; !l.unfolded[key] && bottom > 0 && l.anchor > 0 && l.last < len(l.rows) && (d > slack || d < -slack) {
+			t.Fatalf("%s: folding moved the end by %.1f", after, d)
+		}
+		return
+	}
+}
 
 func (w *world) append() {
 	m := message(w.next, []string{"Alice", "Bob"}[w.next%2])
@@ -170,14 +224,21 @@ func sortRoom(all []chat.Message) {
 }
 
 func TestListHasNoGapAndNeverJumps(t *testing.T) {
+	kinds := map[rowKind]bool{} // that came into view
 	for seed := range uint64(4) {
-		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { roam(t, seed) })
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { roam(t, seed, kinds) })
+	}
+	for _, k := range []rowKind{rowMessage, rowSystem, rowDay, rowMerge, rowUnread} {
+		if !kinds[k] {
+			t.Errorf("no row of kind %d came into view", k)
+		}
 	}
 }
 
-func roam(t *testing.T, seed uint64) {
+func roam(t *testing.T, seed uint64, kinds map[rowKind]bool) {
 	l, win := newListWindow(t)
 	w := newWorld(t, l, 3000)
+	vary(w.node.messages["r"])
 	for i := range 2900 {
 		finalize(&w.node.messages["r"][i], uint64(i)+1)
 	}
@@ -186,6 +247,7 @@ func roam(t *testing.T, seed uint64) {
 	var older, newer bool
 	l.OnOlder, l.OnNewer = func() { older = true }, func() { newer = true }
 	check(t, l, "open")
+	folds := 0
 	if !l.stuck {
 		t.Fatal("a room does not open at its end")
 	}
@@ -194,7 +256,10 @@ func roam(t *testing.T, seed uint64) {
 		stuck, before, was := l.stuck, l.reference(), l.rows
 		still := false // nothing in view may move
 		var err error
-		switch k := r.IntN(23); {
+		for i := l.anchor; i < l.last; i++ {
+			kinds[l.rows[i].kind] = true
+		}
+		switch k := r.IntN(26); {
 		case k < 9:
 			after += " scroll"
 			l.scrollBy(float32(r.NormFloat64() * 400))
@@ -228,6 +293,10 @@ func roam(t *testing.T, seed uint64) {
 			after, still = after+" finish", true
 			w.finish(r, 1+r.IntN(12))
 			err = w.feed.reload(ctx, l.stuck, w.view)
+		case k < 25:
+			after += " fold"
+			turnFold(t, l, after)
+			folds += len(l.unfolded)
 		default:
 			after += " show"
 			l.show(l.rows[r.IntN(len(l.rows))].key)
@@ -245,6 +314,9 @@ func roam(t *testing.T, seed uint64) {
 		if still && stuck && !l.newer && !l.stuck {
 			t.Fatalf("%s: no longer follows the end", after)
 		}
+	}
+	if folds == 0 {
+		t.Errorf("seed %d: no long message was unfolded", seed)
 	}
 }
 
@@ -336,7 +408,7 @@ func TestReloadFindsTheReaderWhenTheTailMoves(t *testing.T) {
 	n.messages["r"] = slices.Clone(all)
 	f := feed{node: n}
 	ctx := t.Context()
-	if err := f.open(ctx, "r"); err != nil {
+	if _, err := f.open(ctx, "r", ""); err != nil {
 		t.Fatal(err)
 	}
 	// Those above m/946 become final first, in reverse, before all others, which
@@ -473,13 +545,13 @@ func BenchmarkList(b *testing.B) {
 			for b.Loop() {
 				l.clear(true)
 				clear(l.shapes)
-				_ = f.open(ctx, "r")
+				_, _ = f.open(ctx, "r", "")
 				set(l, f)
 			}
 		})
 		b.Run(fmt.Sprintf("page/%d", total), func(b *testing.B) {
 			l, f := open(b)
-			_ = f.open(ctx, "r")
+			_, _ = f.open(ctx, "r", "")
 			set(l, f)
 			for b.Loop() {
 				if !f.older {
@@ -492,7 +564,7 @@ func BenchmarkList(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("wheel/%d", total), func(b *testing.B) {
 			l, f := open(b)
-			_ = f.open(ctx, "r")
+			_, _ = f.open(ctx, "r", "")
 			set(l, f)
 			dy := float32(40)
 			for b.Loop() {
@@ -505,7 +577,7 @@ func BenchmarkList(b *testing.B) {
 			l, f := open(b)
 			grown := &synthetic{total: total}
 			f.node = grown
-			_ = f.open(ctx, "r")
+			_, _ = f.open(ctx, "r", "")
 			set(l, f)
 			for b.Loop() {
 				grown.total++

@@ -61,9 +61,10 @@ type state struct {
 	rows         []row
 	messages     []chat.Message
 	older, newer bool
-	newest       int    // when it differs from that of the state before, go to the end
-	jumps        int    // when it differs from that of the state before, go to target
-	target       string // ID of the message that was jumped to
+	newest       int // when it differs from that of the state before, go to the end
+	jumps        int // when it differs from that of the state before, go to aim
+	aim          aim
+	before       uint64 // messages of the room before those held
 }
 
 // openRoom is the open room as the view has it.
@@ -81,6 +82,8 @@ type want struct {
 	kind wantKind
 	room string // wantRoom, wantMessage
 	id   string // wantMessage
+	at   place  // wantRoom: where the room was left
+	page chat.PageQuery
 }
 
 type wantKind int
@@ -93,6 +96,7 @@ const (
 	wantLook    // the person looks at the room again
 	wantMessage // go to a message
 	wantAnswer  // the person said something: what is above has been read
+	wantPage    // go to the first message of a page
 )
 
 // loop carries snapshots from the node to the widgets and calls the other way.
@@ -103,8 +107,8 @@ type loop struct {
 	view chat.View
 	read reading
 
-	jumps  int
-	target string
+	jumps int
+	aim   aim
 
 	wants     chan want
 	drafts    chan chat.Draft
@@ -114,6 +118,7 @@ type loop struct {
 	inView    atomic.Pointer[[]string] // IDs of the messages in view, topmost first
 	queries   chan chat.SearchQuery    // the one to be answered next
 	watch     *watch
+	typing    chan string // room in which the person writes
 
 	latest  atomic.Pointer[state]
 	pending atomic.Bool // a post is under way
@@ -138,6 +143,7 @@ func newLoop(node Node) *loop {
 		actions: make(chan func(context.Context), maxActions),
 		queries: make(chan chat.SearchQuery, 1),
 		watch:   newWatch(),
+		typing:  make(chan string, 1),
 		post:    fyne.Do,
 		now:     time.Now,
 
@@ -156,6 +162,7 @@ func (l *loop) run(ctx context.Context) error {
 	group.Go(func() { l.sendDrafts(ctx) })
 	group.Go(func() { l.answerQueries(ctx) })
 	group.Go(func() { l.watchNetwork(ctx) })
+	group.Go(func() { l.tellTyping(ctx) })
 	slots := make(chan struct{}, maxActions)
 	changes := l.node.Changes(ctx)
 	l.report(ctx, l.refresh(ctx))
@@ -217,6 +224,20 @@ func (l *loop) answerQueries(ctx context.Context) {
 	}
 }
 
+// tellTyping tells the node that the person writes.
+func (l *loop) tellTyping(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case room := <-l.typing:
+			if err := l.node.Typing(ctx, room); err != nil && ctx.Err() == nil {
+				slog.Debug("typing not told", "room", room, "error", err)
+			}
+		}
+	}
+}
+
 func (l *loop) refresh(ctx context.Context) error {
 	v, err := l.node.View(ctx)
 	if err != nil {
@@ -246,20 +267,40 @@ func (l *loop) choose(ctx context.Context) error {
 	if next == l.feed.room {
 		return nil
 	}
-	return l.enter(ctx, next)
+	return l.enter(ctx, next, place{})
 }
 
-// enter opens a room at its end.
-func (l *loop) enter(ctx context.Context, room string) error {
-	err := l.feed.open(ctx, room)
-	unread := 0
+// room is the room id as the last view has it.
+func (l *loop) room(id string) chat.Room {
 	for i := range l.view.Rooms {
-		if l.view.Rooms[i].ID == room {
-			unread = l.view.Rooms[i].Unread
+		if l.view.Rooms[i].ID == id {
+			return l.view.Rooms[i]
 		}
 	}
+	return chat.Room{}
+}
+
+// enter opens a room at its first unread message, else where it was left.
+func (l *loop) enter(ctx context.Context, room string, left place) error {
+	unread := l.room(room).FirstUnread
+	to := aim{kind: aimPlace, key: left.id, bottom: left.bottom}
+	if unread != "" {
+		to = aim{kind: aimUnread, key: unread}
+	}
+	id, err := l.feed.open(ctx, room, to.key)
 	l.read.open(l.feed.messages, unread)
+	l.following.Store(id == "")
+	if id != "" {
+		to.key = id
+		l.goTo(to)
+	}
 	return err
+}
+
+func (l *loop) goTo(to aim) {
+	l.following.Store(false)
+	l.jumps++
+	l.aim = to
 }
 
 // top is the message at the top of the view, "" when none is in it.
@@ -274,7 +315,7 @@ func (l *loop) serve(ctx context.Context, w want) error {
 	var err error
 	switch w.kind {
 	case wantRoom:
-		err = l.serveRoom(ctx, w.room)
+		err = l.serveRoom(ctx, w.room, w.at)
 	case wantOlder:
 		err = l.feed.loadOlder(ctx, l.top())
 	case wantNewer:
@@ -285,6 +326,11 @@ func (l *loop) serve(ctx context.Context, w want) error {
 		err = l.serveMessage(ctx, w.room, w.id)
 	case wantAnswer:
 		l.read.answer(l.feed.messages)
+	case wantPage:
+		var id string
+		if id, err = l.feed.loadPage(ctx, w.page); id != "" {
+			l.goTo(aim{kind: aimTop, key: id})
+		}
 	case wantLook:
 	}
 	l.hand(ctx)
@@ -292,7 +338,7 @@ func (l *loop) serve(ctx context.Context, w want) error {
 }
 
 // serveRoom opens a room, which may be younger than the last view; "" is any.
-func (l *loop) serveRoom(ctx context.Context, room string) error {
+func (l *loop) serveRoom(ctx context.Context, room string, left place) error {
 	v, err := l.node.View(ctx)
 	if err != nil {
 		return err
@@ -301,14 +347,13 @@ func (l *loop) serveRoom(ctx context.Context, room string) error {
 	if room == "" || room == l.feed.room {
 		return l.choose(ctx)
 	}
-	l.following.Store(true)
-	return l.enter(ctx, room)
+	return l.enter(ctx, room, left)
 }
 
 // serveMessage goes to a message, in another room where it must.
 func (l *loop) serveMessage(ctx context.Context, room, id string) error {
 	if room != l.feed.room {
-		if err := l.serveRoom(ctx, room); err != nil {
+		if err := l.serveRoom(ctx, room, place{}); err != nil {
 			return err
 		}
 	}
@@ -316,9 +361,7 @@ func (l *loop) serveMessage(ctx context.Context, room, id string) error {
 	if err != nil {
 		return err
 	}
-	l.following.Store(false)
-	l.jumps++
-	l.target = target
+	l.goTo(aim{kind: aimMessage, key: target})
 	return nil
 }
 
@@ -327,10 +370,13 @@ func (l *loop) serveMessage(ctx context.Context, room, id string) error {
 func (l *loop) hand(ctx context.Context) {
 	l.markRead(ctx)
 	f := &l.feed
-	seen := stretch{messages: f.messages, quotes: f.quotes(ctx), unread: l.read.firstUnread(f.messages), now: l.now()}
+	room := l.room(f.room)
+	seen := stretch{
+		messages: f.messages, quotes: f.quotes(ctx), unread: l.read.firstUnread(f.messages), room: room, now: l.now(),
+	}
 	l.latest.Store(&state{
 		view: l.view, room: f.room, rows: seen.rows(), messages: f.messages,
-		older: f.older, newer: f.newer, newest: f.newest, jumps: l.jumps, target: l.target,
+		older: f.older, newer: f.newer, newest: f.newest, jumps: l.jumps, aim: l.aim, before: f.before(&room),
 	})
 	if l.pending.Swap(true) {
 		return
@@ -395,6 +441,15 @@ func (l *loop) act(call func(context.Context) error, done func(error)) {
 	case l.actions <- a:
 	default:
 		done(busy())
+	}
+}
+
+// typed lets the node know that the person writes in a room; while it is
+// being told, it is not told again.
+func (l *loop) typed(room string) {
+	select {
+	case l.typing <- room:
+	default:
 	}
 }
 

@@ -1,10 +1,6 @@
 package ui
 
-import (
-	"slices"
-
-	"tertulia/chat"
-)
+import "tertulia/chat"
 
 // reading knows of the open room what the person has read: everything that
 // arrived here up to some message, whatever place it has.
@@ -13,6 +9,7 @@ type reading struct {
 	told mark   // what the node was last told
 
 	line   bool   // the unread line is shown,
+	lineID string // above this message while it is held, else
 	lineAt uint64 // above the first message of another that arrived after this one
 }
 
@@ -22,19 +19,16 @@ type mark struct {
 	arrival, final uint64 // the newest arrival, and the newest index
 }
 
-// open begins with a room of whose newest page so many messages are unread.
-func (r *reading) open(messages []chat.Message, unread int) {
+// open begins with a room of which these messages are held; unread is the ID of
+// the first that is new, "" when none is.
+func (r *reading) open(messages []chat.Message, unread string) {
 	*r = reading{upTo: newestArrival(messages)}
-	if unread <= 0 || unread >= len(messages) {
+	i := indexIn(messages, unread)
+	if i < 0 {
 		return
 	}
-	arrivals := make([]uint64, len(messages))
-	for i := range messages {
-		arrivals[i] = messages[i].Arrival
-	}
-	slices.Sort(arrivals)
-	r.line, r.lineAt = true, arrivals[len(arrivals)-1-unread]
-	r.upTo = r.lineAt
+	r.upTo = messages[i].Arrival - 1
+	r.line, r.lineID, r.lineAt = true, unread, r.upTo
 }
 
 // miss notes what came while nobody looked. The line moves once there is
@@ -42,7 +36,9 @@ func (r *reading) open(messages []chat.Message, unread int) {
 func (r *reading) miss(messages []chat.Message) {
 	for i := range messages {
 		if m := &messages[i]; m.Arrival > r.upTo && !m.Mine {
-			r.line, r.lineAt = true, r.upTo
+			if !r.line || r.lineAt != r.upTo {
+				r.line, r.lineID, r.lineAt = true, "", r.upTo
+			}
 			return
 		}
 	}
@@ -58,6 +54,9 @@ func (r *reading) answer(messages []chat.Message) {
 func (r *reading) firstUnread(messages []chat.Message) string {
 	if !r.line {
 		return ""
+	}
+	if r.lineID != "" && indexIn(messages, r.lineID) >= 0 {
+		return r.lineID
 	}
 	for i := range messages {
 		if m := &messages[i]; m.Arrival > r.lineAt && !m.Mine {

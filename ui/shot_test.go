@@ -69,7 +69,7 @@ func furnish(n *fakeNode) {
 	n.view.Peers = []chat.Peer{{Name: "n2", State: chat.PeerConnected}}
 	n.view.Rooms = []chat.Room{
 		{ID: "a", Name: "Book circle", Order: chat.Lamport, State: chat.Joined, Members: 4, Online: 3},
-		{ID: "b", Name: "Garden", Order: chat.Leader, State: chat.Joined, Members: 2, Online: 1, Unread: 3},
+		{ID: "b", Name: "Garden", Order: chat.Leader, State: chat.Joined, Members: 2, Online: 1, Unread: 3, FirstUnread: "m/37"},
 		{ID: "c", Name: "Sunday walk", Order: chat.Lamport, State: chat.Joining, Progress: chat.Progress{Have: 1200, Want: 10000}},
 		{ID: "d", Name: "Old invite", Order: chat.Lamport, State: chat.Failed, Reason: "the invite ran out"},
 		{ID: "e", Name: "émigrés", Order: chat.Lamport, State: chat.Joined, Members: 1, Online: 1},
@@ -79,6 +79,11 @@ func furnish(n *fakeNode) {
 	n.status = aboutNetwork()
 	n.members = circle()
 	n.messages["b"] = messages(40)
+	n.messages["e"] = rich()
+	at := n.messages["e"][2].Time
+	n.view.Rooms[4].Merges = []chat.Merge{{From: at.Add(-20 * time.Minute), To: at.Add(-3 * time.Minute), Before: "m/2", Count: 23}}
+	n.view.Rooms[4].Readers = []chat.Reader{{Person: chat.Person{Name: "Bob", ID: "id-Bob"}, UpTo: 3}}
+	n.view.Rooms[4].Members = 4
 }
 
 type fixedVariant struct {
@@ -135,6 +140,33 @@ func TestPictures(t *testing.T) {
 	}
 }
 
+// rich is a room with everything a message can hold.
+func rich() []chat.Message {
+	says := []struct{ who, text string }{
+		{"Bob", "The nightly build failed on `arm64` again, see `relay_test.go:118` and https://example.org/runs/4711 (there)."},
+		{"Bob", "This is the place:\n```go\nfunc skew(d time.Duration) error {\n    if d > maxSkew {\n        return ErrSkew\n    }\n    return nil\n}\n```\nIt compares *after* the clock moved."},
+		{"Ana", "Looking 👀 It is the clock, I think: `Tick` is told the time twice"},
+		{"Воb", "I am Bob, of course. Join here: tertulia:abcdefghijklmnopqrstuvwxyz234567"},
+		{"Ana", "```\nmake run && echo a very long line of code that does not fit on one line of a bubble, however wide the window is\n```"},
+		{"Carla", strings.Repeat("A long tale. ", 500)},
+		{"Ana", "Saved, and nobody else has it."},
+		{"Ana", "Two of four have this one 🎉🎉"},
+	}
+	now := time.Now().Truncate(24 * time.Hour).Add(-3 * time.Hour)
+	out := make([]chat.Message, len(says))
+	for i, s := range says {
+		m := message(i, s.who)
+		m.Text, m.Mine, m.Time, m.Received = s.text, s.who == "Ana", now.Add(time.Duration(i)*time.Minute), 1
+		if i < 6 {
+			finalize(&m, uint64(i)+1)
+			m.Received = 4
+		}
+		out[i] = m
+	}
+	out[7].Received = 2
+	return out
+}
+
 // pictureLooks draws what one gets to see by looking closer.
 func (s *stage) pictureLooks(name string) {
 	n := s.win.loop.node.(*fakeNode)
@@ -175,6 +207,19 @@ func (s *stage) pictureLooks(name string) {
 		s.t.Error("no tip over a message's foot")
 	}
 	s.picture(name + "-f-unread")
+	s.win.openRoom("e")
+	s.until("the last room", func() bool { return s.win.shown.room == "e" && len(s.win.shown.messages) > 0 })
+	s.picture(name + "-g-end")
+	s.win.list.jump(0)
+	s.win.list.MouseMoved(&desktop.MouseEvent{PointEvent: fyne.PointEvent{Position: foot(s.win.list, 4)}})
+	s.picture(name + "-h-rich")
+	s.win.list.tip.hide()
+	s.win.askDay(dayOf(s.win.shown.messages[0].Time))
+	s.picture(name + "-i-day")
+	s.closeSheets()
+	s.win.composer.SetText(strings.Repeat("word ", (maxComposerBytes-300)/5))
+	s.win.list.follow()
+	s.picture(name + "-j-counter")
 }
 
 // pictureNetwork draws the network of a room that waits, of one that is well in

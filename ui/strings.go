@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2/lang"
+
+	"tertulia/chat"
 )
 
 // The English text is both what is shown and the key under which
@@ -130,6 +132,8 @@ const (
 	textTipTentative = "Its place is not final yet"
 	textTipFinal     = "Final at position {{.Index}}"
 	textTipLate      = "came late, below words written after it"
+	textTipReceived  = "received by {{.Have}} of {{.All}}"
+	textTipRead      = "read by {{.Names}}"
 	textLate         = "late"
 	textNotHere      = "This message is not here."
 
@@ -236,7 +240,12 @@ const (
 	textRenamedSelf = "{{.Name}} took this name"
 	textOrderingSet = "The order of messages was switched"
 	textShowAll     = "Show the whole message ({{.Size}})"
+	textFold        = "Show less"
 	textSelect      = "Select text…"
+	textSelectPart  = "Only the beginning is shown here. Copy takes the whole message."
+	textLinkFailed  = "This link could not be opened."
+	textJoinAsk     = "This link invites you to a conversation. Its members will see that you joined."
+	textGoToDay     = "Go to a day"
 	textMessage     = "Message"
 
 	textToday     = "Today"
@@ -283,6 +292,10 @@ const (
 	pluralNewFallback           = "{{.Count}} new"
 	pluralTyping                = "people writing"
 	pluralTypingFallback        = "{{.Count}} people are writing…"
+	pluralMerge                 = "merged messages"
+	pluralMergeFallback         = "Two parts talked separately {{.From}}–{{.To}}; {{.Count}} messages were added below"
+	pluralLeft                  = "bytes left"
+	pluralLeftFallback          = "{{.Count}} bytes left"
 )
 
 //go:embed translations
@@ -313,6 +326,24 @@ func textOfNew(n int) string {
 
 func textOfTyping(n int) string {
 	return lang.XN(pluralTyping, pluralTypingFallback, n, args{"Count": count(uint64(n))})
+}
+
+func textOfLeft(bytes int) string {
+	return lang.XN(pluralLeft, pluralLeftFallback, bytes, args{"Count": count(uint64(bytes))})
+}
+
+// textOfMerge tells of a separation that ended, with days where they are not the
+// one under which it is told.
+func textOfMerge(m *chat.Merge, day string, now time.Time) string {
+	from, to := m.From.Local(), m.To.Local()
+	begin, end := textOfClock(from), textOfClock(to)
+	if dayOf(from) != day {
+		begin = textOfDay(from, now) + ", " + begin
+	}
+	if dayOf(to) != dayOf(from) {
+		end = textOfDay(to, now) + ", " + end
+	}
+	return lang.XN(pluralMerge, pluralMergeFallback, m.Count, args{"From": begin, "To": end, "Count": count(uint64(max(m.Count, 0)))})
 }
 
 // count writes n with a mark between thousands.

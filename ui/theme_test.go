@@ -51,7 +51,7 @@ func TestNamesAreReadableInLightAndDark(t *testing.T) {
 				t.Errorf("%s: in the tail the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
 			}
 		}
-		for _, text := range []fyne.ThemeColorName{colorText, colorTentative, colorClock} {
+		for _, text := range []fyne.ThemeColorName{colorText, colorTentative, colorClock, theme.ColorNameHyperlink} {
 			for _, ground := range []fyne.ThemeColorName{colorBubble, colorBubbleMine, colorBubbleTail, colorBubbleMineTail} {
 				if c := contrast(theme.Color(text), theme.Color(ground)); c < enough {
 					t.Errorf("%s: %s on %s has a contrast of %.1f", name, text, ground, c)

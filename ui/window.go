@@ -9,6 +9,8 @@ package ui
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"strings"
 
 	"fyne.io/fyne/v2"
@@ -39,11 +41,13 @@ type Window struct {
 	finder     *picker
 	reply      *replyBar
 	network    *networkPage
+	left       *counter
 	main       fyne.CanvasObject
 	chat       *fyne.Container
 
 	shown   state
 	drafts  map[string]draft // by room, what was being written when another was opened
+	places  map[string]place // by room, where it was left
 	query   chat.SearchQuery // the last asked
 	onFound func([]chat.Message)
 	nearby  func()         // stops the look for rooms nearby while the first one is chosen; nil when there is none
@@ -65,7 +69,7 @@ func New(app fyne.App, node Node) (*Window, error) {
 	}
 	app.Settings().SetTheme(NewTheme())
 	app.SetIcon(appIcon())
-	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]draft{}}
+	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]draft{}, places: map[string]place{}}
 	w.win = app.NewWindow(tr(textAppName))
 	w.win.SetPadded(false)
 	w.win.SetMaster()
@@ -106,7 +110,11 @@ func (w *Window) buildChat() {
 	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
 	w.list.OnStuck = w.stuck
 	w.list.OnView = func(keys []string) { w.loop.inView.Store(&keys) }
-	w.list.OnMenu, w.list.OnOpen, w.list.OnQuote = w.messageMenu, w.openMessage, w.goTo
+	w.list.OnMenu, w.list.OnQuote = w.messageMenu, w.goTo
+	w.list.OnLink, w.list.OnDay = w.openLink, w.askDay
+	w.list.OnHome = func() { w.goToPage(chat.PageQuery{After: chat.BeforeAll}) }
+	w.list.OnEnd = func() { w.loop.ask(want{kind: wantNewest}) }
+	w.list.OnSeek = func(n uint64) { w.goToPage(chat.PageQuery{After: finalPosition(n)}) }
 	w.list.OnEscape = w.escape
 	w.list.OnFocus = func() { w.win.Canvas().Focus(w.list) }
 	w.composer = newComposer()
@@ -114,6 +122,13 @@ func (w *Window) buildChat() {
 	w.composer.OnTooLong = func() {
 		w.notice.say(tr(textTooLong), tr(textTooLongHint, args{"Size": textOfSize(maxComposerBytes)}))
 	}
+	w.left = newCounter()
+	w.composer.OnLeft = func(bytes int) {
+		if w.left.set(bytes) {
+			relayout(w.chat)
+		}
+	}
+	w.composer.OnTyped = func() { w.loop.typed(w.shown.room) }
 	w.composer.OnPage = w.list.TypedKey
 	w.composer.OnEscape, w.composer.OnShortcut = w.escape, w.shortcut
 	send := widget.NewButtonWithIcon("", theme.MailSendIcon(), w.composer.send)
@@ -129,7 +144,7 @@ func (w *Window) buildChat() {
 	w.buildFinder()
 	write := container.NewBorder(nil, nil, nil, container.NewVBox(layout.NewSpacer(), send), w.composer)
 	bottom := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
-		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, column(6, w.reply.root, write))))
+		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, column(6, w.reply.root, write, w.left.root))))
 	w.corner = container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
 	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), w.corner)
 	top := column(0, w.header.root, w.waiting.root, w.finder.root)
@@ -172,6 +187,7 @@ func (w *Window) show(s *state) {
 		relayout(w.chat)
 	}
 	if s.room != before.room {
+		w.places[before.room] = w.list.position()
 		w.list.clear(s.jumps == before.jumps)
 		w.swapDraft(before.room, s.room)
 		w.closeFinder()
@@ -190,9 +206,10 @@ func (w *Window) show(s *state) {
 		w.loop.ask(want{kind: wantNewest})
 		return
 	}
+	w.list.before, w.list.all = s.before, room.Total
 	w.list.setRows(s.rows, s.older, s.newer)
 	if s.jumps != before.jumps {
-		w.list.show(s.target)
+		w.list.goTo(s.aim)
 	}
 	w.tellNew(room.Unread)
 	w.stuck(w.list.stuck)
@@ -284,7 +301,7 @@ func (w *Window) openRoom(room string) {
 		return
 	}
 	w.notice.hide()
-	w.loop.ask(want{kind: wantRoom, room: room})
+	w.loop.ask(want{kind: wantRoom, room: room, at: w.places[room]})
 }
 
 func (w *Window) send(text string) {
@@ -308,6 +325,29 @@ func (w *Window) answer(to quote) {
 // goTo shows a message of the open room where it stands.
 func (w *Window) goTo(id string) {
 	w.loop.ask(want{kind: wantMessage, room: w.shown.room, id: id})
+}
+
+// goToPage shows the first message of a page of the open room.
+func (w *Window) goToPage(q chat.PageQuery) {
+	w.loop.ask(want{kind: wantPage, page: q})
+}
+
+// finalPosition is that of the n-th final message of a room, 1 first.
+func finalPosition(n uint64) string { return fmt.Sprintf("%s%016x", chat.BeforeAll, n) }
+
+// openLink opens an address in the browser; an invite asks whether to join.
+func (w *Window) openLink(link string) {
+	if isInvite(link) {
+		w.offerJoin(link)
+		return
+	}
+	to, err := url.Parse(link)
+	if err == nil {
+		err = w.app.OpenURL(to)
+	}
+	if err != nil {
+		w.notice.say(tr(textLinkFailed), link)
+	}
 }
 
 // unsent gives a message that could not be sent back to its author.
@@ -364,12 +404,15 @@ func (w *Window) forOpen(show func(chat.Room)) func() {
 	}
 }
 
-func (w *Window) messageMenu(id string, at fyne.Position) {
+func (w *Window) messageMenu(id, link string, at fyne.Position) {
 	m := w.message(id)
 	if m == nil {
 		return
 	}
 	var items []*fyne.MenuItem
+	if link != "" {
+		items = append(items, fyne.NewMenuItem(tr(textCopyLink), func() { w.app.Clipboard().SetContent(link) }))
+	}
 	if m.Kind == chat.KindText && !m.Unreadable {
 		items = append(items,
 			fyne.NewMenuItem(tr(textReply), func() { w.startReply(m) }),
@@ -384,12 +427,6 @@ func (w *Window) messageMenu(id string, at fyne.Position) {
 func (w *Window) startReply(m *chat.Message) {
 	w.answer(quoteOf(m.ID, m))
 	w.win.Canvas().Focus(w.composer)
-}
-
-func (w *Window) openMessage(id string) {
-	if m := w.message(id); m != nil {
-		w.showText(m)
-	}
 }
 
 func (w *Window) message(id string) *chat.Message {

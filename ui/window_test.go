@@ -178,7 +178,7 @@ func TestReloadFollowsInsertionsInTheHeldStretch(t *testing.T) {
 	n := newFakeNode()
 	n.messages["r"] = messages(50)
 	f := feed{node: n}
-	if err := f.open(ctx, "r"); err != nil {
+	if _, err := f.open(ctx, "r", ""); err != nil {
 		t.Fatal(err)
 	}
 	ids := func() (out []string) {
@@ -214,7 +214,7 @@ func TestReaderOfHistoryKeepsTheStretchWhenTooMuchIsNew(t *testing.T) {
 	n := newFakeNode()
 	n.messages["r"] = messages(3000)[:200]
 	f := feed{node: n}
-	if err := f.open(ctx, "r"); err != nil {
+	if _, err := f.open(ctx, "r", ""); err != nil {
 		t.Fatal(err)
 	}
 	n.messages["r"] = messages(3000)
