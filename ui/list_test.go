@@ -579,11 +579,16 @@ func BenchmarkList(b *testing.B) {
 			f.node = grown
 			_, _ = f.open(ctx, "r", "")
 			set(l, f)
+			var layout time.Duration
 			for b.Loop() {
 				grown.total++
 				_ = f.reload(ctx, true, nil)
-				set(l, f)
+				rows := rowsOf(f.messages)
+				began := time.Now()
+				l.setRows(rows, f.older, f.newer)
+				layout += time.Since(began)
 			}
+			b.ReportMetric(float64(layout.Nanoseconds())/float64(b.N), "layout-ns/op")
 		})
 	}
 }

@@ -85,9 +85,10 @@ func appendInline(out []span, text string) []span {
 		plain = to
 	}
 	for i := 0; i < len(text); {
-		switch n := 0; text[i] {
+		switch text[i] {
 		case '`':
-			if n = codeAt(text[i:]); n > 0 {
+			n := codeAt(text[i:])
+			if n > 0 {
 				add(i, i+n, mannerCode, text[i+1:i+n-1])
 			}
 			i += max(n, 1)

@@ -180,7 +180,7 @@ func hostile() map[string]string {
 func TestHostileTextNeitherFreezesNorHangsOut(t *testing.T) {
 	const (
 		tooLong   = 3 * time.Second // on a busy machine; each takes a few hundredths
-		maxPieces = 5000            // drawn objects
+		maxPieces = 8000            // drawn objects
 	)
 	l, win := newListWindow(t)
 	for name, text := range hostile() {
@@ -253,13 +253,13 @@ func TestALongMessageUnfoldsInPlace(t *testing.T) {
 	ms[20].Text = strings.Repeat("a line\n", 80)
 	l.setRows(rowsOf(ms), false, false)
 	l.show("m/20")
-	i, y := l.rowAt(l.Size().Height/3 + 20)
+	i, _ := l.rowAt(l.Size().Height/3 + 20)
 	s := l.shape(i)
 	if s.row.key != "m/20" || len(s.lines) != foldShown || s.fold != "Show the whole message (1 KB)" {
 		t.Fatalf("%s shows %d lines and %q", s.row.key, len(s.lines), s.fold)
 	}
 	l.scrollBy(-s.height + 200)
-	i, y = l.rowAt(20)
+	i, y := l.rowAt(20)
 	at := fyne.NewPos(s.top.X+padBubbleSide+4, y+s.textTop(l.metrics)+s.text+8)
 	l.Tapped(&fyne.PointEvent{Position: at})
 	if s = l.shape(i); len(s.lines) != 81 || s.fold != "Show less" || l.stuck {

@@ -156,7 +156,7 @@ func (s *shape) layText(room float32, m metrics, open bool) (widest float32) {
 		}
 		spans = spansOf(text)
 	}
-	s.lines, widest = m.rule.flow(spans, room)
+	s.lines, _ = m.rule.flow(spans, room)
 	long = long || len(s.lines) > foldLines
 	switch {
 	case long && open:
@@ -165,7 +165,6 @@ func (s *shape) layText(room float32, m metrics, open bool) (widest float32) {
 		s.lines = s.lines[:min(len(s.lines), foldShown)]
 		s.fold = tr(textShowAll, args{"Size": textOfSize(len(r.body))})
 	}
-	widest = 0
 	var y float32
 	for i := range s.lines {
 		l := &s.lines[i]
