@@ -24,7 +24,7 @@ type feed struct {
 	messages []chat.Message
 	older    bool // there are messages before the first held
 	newer    bool // there are messages after the last held
-	newest   int  // counts loadNewest: the list then goes to the end
+	newest   int  // counts loadNewest
 	quoted   map[string]*chat.Message
 }
 

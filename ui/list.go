@@ -267,6 +267,7 @@ const (
 	aimUnread                 // to the unread line
 	aimTop                    // the message begins the view, below its day
 	aimPlace                  // to a place
+	aimEnd                    // to the newest message, and follow
 )
 
 // goTo brings the view to where a says.
@@ -286,6 +287,8 @@ func (l *messageList) goTo(a aim) {
 		})
 	case aimPlace:
 		l.put(a.key, func(i int) float32 { return a.bottom - l.height(i) })
+	case aimEnd:
+		l.follow()
 	}
 }
 

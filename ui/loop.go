@@ -61,7 +61,6 @@ type state struct {
 	rows         []row
 	messages     []chat.Message
 	older, newer bool
-	newest       int // when it differs from that of the state before, go to the end
 	jumps        int // when it differs from that of the state before, go to aim
 	aim          aim
 	before       uint64 // messages of the room before those held
@@ -107,8 +106,9 @@ type loop struct {
 	view chat.View
 	read reading
 
-	jumps int
-	aim   aim
+	jumps  int
+	aim    aim
+	newest int // of the feed, when it was last looked at
 
 	wants     chan want
 	drafts    chan chat.Draft
@@ -247,6 +247,7 @@ func (l *loop) refresh(ctx context.Context) error {
 	err = l.choose(ctx)
 	if err == nil {
 		err = l.feed.reload(ctx, l.following.Load(), *l.inView.Load())
+		l.goToEnd()
 	}
 	l.hand(ctx)
 	l.watch.poke()
@@ -290,6 +291,7 @@ func (l *loop) enter(ctx context.Context, room string, left place) error {
 	id, err := l.feed.open(ctx, room, to.key)
 	l.read.open(l.feed.messages, unread)
 	l.following.Store(id == "")
+	l.goToEnd()
 	if id != "" {
 		to.key = id
 		l.goTo(to)
@@ -301,6 +303,15 @@ func (l *loop) goTo(to aim) {
 	l.following.Store(false)
 	l.jumps++
 	l.aim = to
+}
+
+// goToEnd goes to the end when the newest page was loaded.
+func (l *loop) goToEnd() {
+	if l.newest != l.feed.newest {
+		l.newest = l.feed.newest
+		l.jumps++
+		l.aim = aim{kind: aimEnd}
+	}
 }
 
 // top is the message at the top of the view, "" when none is in it.
@@ -322,13 +333,16 @@ func (l *loop) serve(ctx context.Context, w want) error {
 		err = l.feed.loadNewer(ctx, l.top())
 	case wantNewest:
 		err = l.feed.loadNewest(ctx)
+		l.goToEnd()
 	case wantMessage:
 		err = l.serveMessage(ctx, w.room, w.id)
 	case wantAnswer:
 		l.read.answer(l.feed.messages)
 	case wantPage:
 		var id string
-		if id, err = l.feed.loadPage(ctx, w.page); id != "" {
+		id, err = l.feed.loadPage(ctx, w.page)
+		l.goToEnd()
+		if id != "" {
 			l.goTo(aim{kind: aimTop, key: id})
 		}
 	case wantLook:
@@ -376,7 +390,7 @@ func (l *loop) hand(ctx context.Context) {
 	}
 	l.latest.Store(&state{
 		view: l.view, room: f.room, rows: seen.rows(), messages: f.messages,
-		older: f.older, newer: f.newer, newest: f.newest, jumps: l.jumps, aim: l.aim, before: f.before(&room),
+		older: f.older, newer: f.newer, jumps: l.jumps, aim: l.aim, before: f.before(&room),
 	})
 	if l.pending.Swap(true) {
 		return

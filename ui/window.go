@@ -188,7 +188,7 @@ func (w *Window) show(s *state) {
 	}
 	if s.room != before.room {
 		w.places[before.room] = w.list.position()
-		w.list.clear(s.jumps == before.jumps)
+		w.list.clear(s.jumps == before.jumps || s.aim.kind == aimEnd)
 		w.swapDraft(before.room, s.room)
 		w.closeFinder()
 	}
@@ -197,10 +197,8 @@ func (w *Window) show(s *state) {
 	}
 	switch {
 	case s.jumps != before.jumps:
-		w.list.stuck = false
+		w.list.stuck = s.aim.kind == aimEnd
 	case s.room != before.room:
-	case s.newest != before.newest:
-		w.list.stuck = true
 	case s.newer && w.list.stuck:
 		// The person went to the end while an older page was on its way.
 		w.loop.ask(want{kind: wantNewest})
