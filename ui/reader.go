@@ -46,18 +46,6 @@ func (w *Window) showText(m *chat.Message) {
 	s.show()
 }
 
-// offerJoin asks whether to join the room that a link invites to.
-func (w *Window) offerJoin(link string) {
-	var s *sheet
-	s = newSheet(w.win, tr(textJoinRoom), tr(textCancel), tr(textJoin),
-		paragraph(tr(textJoinAsk), theme.SizeNameText, colorMuted, false),
-		func() {
-			s.act.Disable()
-			w.joinRoom(link, s.done)
-		})
-	s.show()
-}
-
 // askDay asks for a day, beginning with the month of one as dayOf writes it,
 // and goes to the first message of it or later.
 func (w *Window) askDay(day string) {

@@ -244,7 +244,6 @@ const (
 	textSelect      = "Select text…"
 	textSelectPart  = "Only the beginning is shown here. Copy takes the whole message."
 	textLinkFailed  = "This link could not be opened."
-	textJoinAsk     = "This link invites you to a conversation. Its members will see that you joined."
 	textGoToDay     = "Go to a day"
 	textMessage     = "Message"
 

@@ -336,7 +336,7 @@ func finalPosition(n uint64) string { return fmt.Sprintf("%s%016x", chat.BeforeA
 // openLink opens an address in the browser; an invite asks whether to join.
 func (w *Window) openLink(link string) {
 	if isInvite(link) {
-		w.offerJoin(link)
+		w.askJoin(link)
 		return
 	}
 	to, err := url.Parse(link)
