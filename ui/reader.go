@@ -33,7 +33,7 @@ func (w *Window) showText(m *chat.Message) {
 	text.Wrapping = fyne.TextWrapBreak
 	text.Selectable = true
 	scroll := container.NewVScroll(text)
-	scroll.SetMinSize(fyne.NewSize(sizeForm, 380))
+	scroll.SetMinSize(fyne.NewSize(sizeForm, roomFor(w.win.Canvas(), 380)))
 	body := column(0, scroll)
 	if part != whole {
 		body.Add(paragraph(tr(textSelectPart), theme.SizeNameCaptionText, colorMuted, false))
