@@ -24,6 +24,7 @@ func inRooms(t *testing.T) (*fakeNode, *stage) {
 	t.Helper()
 	n := newFakeNode()
 	furnish(n)
+	n.members = threeMembers()
 	s := newStage(t, n)
 	s.until("the first room", func() bool { return s.win.shown.room == "a" })
 	return n, s
