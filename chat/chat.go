@@ -197,6 +197,7 @@ const MaxNearby = 64
 type Notify string
 
 const (
+	// The choices.
 	NotifyAll      Notify = ""         // of all
 	NotifyMentions Notify = "mentions" // of those that name the person or answer one of theirs
 	NotifyNone     Notify = "none"     // of none: the room is muted
