@@ -54,7 +54,6 @@ type Config struct {
 	Version       string
 	Log           *slog.Logger // nil: none
 
-	apart time.Duration // 0: apartLeast
 }
 
 // Node is a node. Use Open, then Run.

@@ -927,6 +927,49 @@ func TestNeighboursMeetByMDNS(t *testing.T) {
 	b.await(t, "up", a.Self())
 }
 
+func TestNeighboursTellWhatTheyOffer(t *testing.T) {
+	nearby := func(c *Config) { c.NoMDNS = false }
+	a, b, off := start(t, 1, nearby), start(t, 2, nearby), start(t, 3)
+	for _, x := range []*node{b, off} {
+		a.foundNearby(peer.AddrInfo{ID: x.host.ID(), Addrs: x.host.Addrs()})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	replies := a.Nearby(ctx)
+	if got := replies[b.Self()].Offers; len(got) != 1 || got[0].Name != "for "+a.PeerID() {
+		t.Errorf("a neighbour offers %+v", got)
+	}
+	if r, asked := replies[off.Self()]; asked {
+		t.Errorf("who takes no part offers %+v", r)
+	}
+	if r := off.Nearby(ctx); r != nil {
+		t.Errorf("who takes no part asks and hears %v", r)
+	}
+}
+
+func TestWhatIsToldOfPeopleGoesLastAndIsBounded(t *testing.T) {
+	o := newOutbox()
+	for i := range maxQueuedEphemera + 2 {
+		gone := o.put(&wire.Room{Room: testRoom, Msg: &ordering.Ephemeral{Typing: &ordering.Typing{Name: fmt.Sprint(i)}}})
+		if want := max(0, i-maxQueuedEphemera+1); gone.hints != min(want, 1) {
+			t.Errorf("the %dth drops %d", i, gone.hints)
+		}
+	}
+	o.put(&wire.Room{Room: testRoom, Msg: &ordering.Push{Run: testRun(1, 1, 1)}})
+	if _, push := o.take().(*wire.Room).Msg.(*ordering.Push); !push {
+		t.Error("a push waits behind what is told of people")
+	}
+	for i := range maxQueuedEphemera {
+		m, ok := o.take().(*wire.Room).Msg.(*ordering.Ephemeral)
+		if !ok || m.Typing.Name != fmt.Sprint(i+2) {
+			t.Fatalf("the %dth is %+v", i, m)
+		}
+	}
+	if f := o.take(); f != nil {
+		t.Errorf("%T is left", f)
+	}
+}
+
 func TestUnreadableBootstrapAddressesAreLeftOut(t *testing.T) {
 	var log bytes.Buffer
 	addrs := []string{"nonsense", "", "/ip4/127.0.0.1/tcp/1"}

@@ -70,6 +70,12 @@ func everyFrame(t testing.TB) []Frame {
 			{EntryID: ordering.EntryID{Seq: 3}, Source: ordering.Source{Epoch: 1, Term: 1 << 63, Leader: o, Late: true}},
 		}, More: true},
 		&FinalsPage{First: 9, List: []ordering.Listed{}},
+		&Room{Room: ordering.RoomID{1}, Msg: &ordering.Ephemeral{
+			Receipts: []ordering.Receipt{{Device: o.Device, Person: ordering.PersonKey{1}, Name: "Ana", UpTo: 3, Signed: [64]byte{4}, Sig: [64]byte{5}}},
+			Typing:   &ordering.Typing{Person: ordering.PersonKey{1}, Name: "Ana"},
+		}},
+		&NearbyRequest{},
+		&NearbyReply{Offers: []Offer{{Room: ordering.RoomID{1}, Name: "lobby", Invite: "tertulia:x"}}},
 	}
 }
 
