@@ -21,7 +21,7 @@ func (p program) roomsCommand() *cobra.Command {
 	var flags clientFlags
 	cmd := &cobra.Command{
 		Use:   "rooms",
-		Short: "List, create, join, switch and leave rooms",
+		Short: "List, create, join, rename, switch and leave rooms",
 		Args:  cobra.NoArgs,
 		RunE: p.asking(&flags, func(ctx context.Context, c *client.Client, _ []string) error {
 			rooms, err := c.Rooms(ctx)
@@ -34,7 +34,7 @@ func (p program) roomsCommand() *cobra.Command {
 	flags.add(cmd)
 	list := &cobra.Command{Use: "list", Short: "List the rooms", Args: cobra.NoArgs, RunE: cmd.RunE}
 	flags.add(list)
-	cmd.AddCommand(list, p.roomCreateCommand(), p.roomJoinCommand(), p.roomLeaveCommand(), p.roomSwitchCommand(), later("recover"))
+	cmd.AddCommand(list, p.roomCreateCommand(), p.roomJoinCommand(), p.roomLeaveCommand(), p.roomRenameCommand(), p.roomSwitchCommand(), later("recover"))
 	return cmd
 }
 
@@ -154,6 +154,16 @@ so is final and enough members can be reached.`,
 		}
 		defer c.Close()
 		return c.SwitchOrder(ctx, args[0], order)
+	})
+	return cmd
+}
+
+func (p program) roomRenameCommand() *cobra.Command {
+	var flags clientFlags
+	cmd := &cobra.Command{Use: "rename NAME NEW", Short: "Give a room another name; only its creator can", Args: cobra.ExactArgs(2)}
+	flags.add(cmd)
+	cmd.RunE = p.asking(&flags, func(ctx context.Context, c *client.Client, args []string) error {
+		return c.RenameRoom(ctx, args[0], args[1])
 	})
 	return cmd
 }

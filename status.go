@@ -117,6 +117,7 @@ type statusRoom struct {
 	WaitingFor []string          `json:"waiting_for"`
 	Clocks     map[string]uint64 `json:"clocks"`
 	Replicas   []statusReplica   `json:"replicas"`
+	Links      []statusLink      `json:"links"`
 }
 
 type statusReplica struct {
@@ -124,6 +125,14 @@ type statusReplica struct {
 	FinalIndex uint64 `json:"final_index"`
 	OrderHash  string `json:"order_hash"`
 	Diverged   bool   `json:"diverged"`
+}
+
+// statusLink is a connection between two members.
+type statusLink struct {
+	A       string  `json:"a"`
+	B       string  `json:"b"`
+	RTT     float64 `json:"rtt_ms"` // 0: not measured here
+	Relayed bool    `json:"relayed"`
 }
 
 // newStatusLine writes empty lists as [] and {}, never as null.
@@ -147,6 +156,10 @@ func newStatusLine(s chat.Status) statusLine {
 		for _, o := range r.Replicas {
 			replicas = append(replicas, statusReplica{o.NodeID, o.FinalIndex, o.OrderHash, o.Diverged})
 		}
+		links := []statusLink{}
+		for _, l := range r.Links {
+			links = append(links, statusLink{l.A, l.B, float64(l.RTT) / float64(time.Millisecond), l.Relayed})
+		}
 		line.Rooms = append(line.Rooms, statusRoom{
 			Name:       r.Name,
 			ID:         r.ID,
@@ -166,6 +179,7 @@ func newStatusLine(s chat.Status) statusLine {
 			WaitingFor: list(r.WaitingFor),
 			Clocks:     dict(r.Clocks),
 			Replicas:   replicas,
+			Links:      links,
 		})
 	}
 	return line

@@ -196,6 +196,7 @@ const MaxNearby = 64
 // Notify says of which messages a person is told while looking elsewhere.
 type Notify string
 
+// The ways to notify.
 const (
 	// The choices.
 	NotifyAll      Notify = ""         // of all

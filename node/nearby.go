@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"sync"
 	"time"
 
 	"tertulia/chat"
@@ -38,16 +37,20 @@ type offer struct {
 
 // nearby is what was found last.
 type nearby struct {
-	mu   sync.Mutex // held while neighbours are asked
-	at   time.Time
-	list []chat.Nearby
+	asking chan struct{} // one place: held while neighbours are asked, and guards the rest
+	at     time.Time
+	list   []chat.Nearby
 }
 
 // Nearby returns the rooms that nodes on the same network offer and this node is
 // not in, by name.
 func (n *Node) Nearby(ctx context.Context) ([]chat.Nearby, error) {
-	n.nearby.mu.Lock()
-	defer n.nearby.mu.Unlock()
+	select {
+	case n.nearby.asking <- struct{}{}:
+		defer func() { <-n.nearby.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if time.Since(n.nearby.at) < nearbyLasts {
 		return slices.Clone(n.nearby.list), nil
 	}

@@ -97,7 +97,8 @@ type Node struct {
 	username string
 	joined   map[joinedKey]bool
 	offers   map[ordering.InviteKey]offer
-	nearby   nearby
+
+	nearby nearby
 }
 
 // registry is an immutable map of the rooms.
@@ -128,6 +129,7 @@ func Open(cfg Config) (*Node, error) {
 		clients:  make(map[string]ed25519.PrivateKey),
 		joined:   make(map[joinedKey]bool),
 		offers:   make(map[ordering.InviteKey]offer),
+		nearby:   nearby{asking: make(chan struct{}, 1)},
 		watchers: watchers{changes: make(map[chan struct{}]struct{}), events: make(map[chan chat.Event]struct{})},
 	}
 	// A first start writes, so the committer runs from now on.

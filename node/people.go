@@ -147,6 +147,9 @@ func (p *people) deadline() time.Time {
 // whether there is more. What it brought itself, and what it hears from the device
 // it is of, is left out, and so is what hidden says.
 func (p *people) news(d ordering.DeviceKey, hears []ordering.DeviceKey, self ordering.DeviceKey, hidden func(*ordering.Receipt) bool) (list []ordering.Receipt, more bool) {
+	if p.told[d] == p.version {
+		return nil, false
+	}
 	var fresh []receipt
 	for _, r := range p.receipts {
 		if r.version > p.told[d] {

@@ -143,11 +143,11 @@ func TestForgedReceiptsAreRefusedAndCounted(t *testing.T) {
 	person, _ := testDevice(77)
 	stranger, strange := testDevice(99)
 	told := ordering.SignReceipt(b.id.key, person, r.id, "Bea", 5)
-	further, another, foreign, elsewhere := told, told, told, told
+	further, another := told, told
 	further.UpTo++
 	another.Person[0] ^= 1
-	foreign = ordering.SignReceipt(stranger, person, r.id, "Bea", 6)
-	elsewhere = ordering.SignReceipt(b.id.key, person, ordering.RoomID{1}, "Bea", 7)
+	foreign := ordering.SignReceipt(stranger, person, r.id, "Bea", 6)
+	elsewhere := ordering.SignReceipt(b.id.key, person, ordering.RoomID{1}, "Bea", 7)
 	refused := func(reason ordering.Reason) uint64 { return must(a.Status(t.Context()))(t).Refused[string(reason)] }
 
 	r.heard(b.device(), &ordering.Ephemeral{Receipts: []ordering.Receipt{further, another, foreign, elsewhere, told}})

@@ -111,7 +111,7 @@ func newRoom(n *Node, meta storage.Room) *room {
 		wantKeys: make(map[ordering.KeyID]*wanted),
 		census:   -1,
 		people:   newPeople(),
-		seams:    newSeams(apartLeast),
+		seams:    newSeams(),
 		titles:   make(map[ordering.EntryID]string),
 	}
 }

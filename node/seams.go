@@ -25,9 +25,8 @@ const (
 // nobody who had seen that line wrote it, and it did not come in its time. The
 // room's goroutine owns it; it is told the time.
 type seams struct {
-	least  time.Duration
 	top    uint64   // highest ts of a line held
-	old    uint64   // of a line held for at least that long
+	old    uint64   // of a line held for apartLeast or longer
 	recent []sample // since, ascending
 	open   *seam
 	away   map[ordering.DeviceKey]time.Time // when a member was connected last
@@ -48,8 +47,8 @@ type seam struct {
 	by             map[ordering.DeviceKey]bool
 }
 
-func newSeams(least time.Duration) seams {
-	return seams{least: least, away: make(map[ordering.DeviceKey]time.Time), back: make(map[ordering.DeviceKey]time.Time)}
+func newSeams() seams {
+	return seams{away: make(map[ordering.DeviceKey]time.Time), back: make(map[ordering.DeviceKey]time.Time)}
 }
 
 // has notes a line that is on disk from an earlier life.
@@ -77,7 +76,7 @@ func (s *seams) came(now time.Time, d ordering.DeviceKey) { s.back[d] = now }
 // a fetch.
 func (s *seams) learn(now time.Time, self ordering.DeviceKey, entries []*ordering.Entry, bulk bool) {
 	i := 0
-	for i < len(s.recent) && now.Sub(s.recent[i].at) >= s.least {
+	for i < len(s.recent) && now.Sub(s.recent[i].at) >= apartLeast {
 		s.old = s.recent[i].top
 		i++
 	}
@@ -87,7 +86,7 @@ func (s *seams) learn(now time.Time, self ordering.DeviceKey, entries []*orderin
 		if e.Origin.Device == self {
 			continue
 		}
-		late := e.TS <= s.old
+		late := e.TS <= s.old && !s.steady(now, e.Origin.Device)
 		if s.open == nil && late {
 			s.open = &seam{to: now, by: make(map[ordering.DeviceKey]bool)}
 		}
@@ -103,7 +102,7 @@ func (s *seams) learn(now time.Time, self ordering.DeviceKey, entries []*orderin
 		last = s.recent[n-1].top
 	}
 	if s.top > max(last, s.old) {
-		if len(s.recent) > 0 && (len(s.recent) == seamSamples || now.Sub(s.recent[len(s.recent)-1].at) < s.least/seamSamples) {
+		if len(s.recent) > 0 && (len(s.recent) == seamSamples || now.Sub(s.recent[len(s.recent)-1].at) < apartLeast/seamSamples) {
 			s.recent[len(s.recent)-1] = sample{now, s.top} // a little younger than it is
 			return
 		}
@@ -111,14 +110,24 @@ func (s *seams) learn(now time.Time, self ordering.DeviceKey, entries []*orderin
 	}
 }
 
+// steady reports whether a device has been connected for long: what it says late it
+// did not say apart.
+func (s *seams) steady(now time.Time, d ordering.DeviceKey) bool {
+	back, connected := s.back[d]
+	return connected && now.Sub(back) >= apartRecent
+}
+
 // partedFrom returns since when an entry's author was away or, where that is not
 // known, when it wrote.
 func (s *seams) partedFrom(now time.Time, e *ordering.Entry) time.Time {
-	back, connected := s.back[e.Origin.Device]
-	if t, known := s.away[e.Origin.Device]; known && (!connected || now.Sub(back) < apartRecent) {
-		return t
+	t, known := s.away[e.Origin.Device]
+	if !known || s.steady(now, e.Origin.Device) {
+		t = time.UnixMilli(e.WallMS)
 	}
-	return time.UnixMilli(e.WallMS)
+	if t.After(now) { // by another clock
+		return now
+	}
+	return t
 }
 
 func (s *seam) add(now time.Time, e *ordering.Entry, from time.Time) {
@@ -201,7 +210,11 @@ func (r *room) saveSeams() {
 // closeSeam tells of a merge, if those on this side had talked meanwhile too.
 func (r *room) closeSeam(now time.Time) {
 	due := r.seams.due()
-	if due.IsZero() || now.Before(due) || r.core.Fetching() {
+	if due.IsZero() || now.Before(due) {
+		return
+	}
+	if r.core.Fetching() {
+		r.seams.open.last = now
 		return
 	}
 	done := r.seams.close()

@@ -54,7 +54,7 @@ func TestASeamIsWhatCameLongAfterALineBelowWhichItBelongs(t *testing.T) {
 			s.learn(at(0), self, []*ordering.Entry{line(2, 1, 4)}, true)
 		}, 1},
 	} {
-		s := newSeams(apartLeast)
+		s := newSeams()
 		s.gone(at(-10), other)
 		s.came(at(59), other)
 		s.gone(at(-5), ordering.DeviceKey{3}) // and is still
@@ -78,12 +78,12 @@ func TestASeamIsWhatCameLongAfterALineBelowWhichItBelongs(t *testing.T) {
 }
 
 func TestSeamsKeepTheNewestMergesAndWhoIsAway(t *testing.T) {
-	s := newSeams(apartLeast)
+	s := newSeams()
 	for i := range chat.MaxMerges + 3 {
 		s.keep(&seam{count: i + 1})
 	}
 	s.gone(time.UnixMilli(7), ordering.DeviceKey{1})
-	back := newSeams(apartLeast)
+	back := newSeams()
 	back.decode(s.encode())
 	if n := len(back.merges); n != chat.MaxMerges || back.merges[n-1].Count != chat.MaxMerges+3 {
 		t.Errorf("%d merges come back: %+v", n, back.merges)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -276,7 +277,7 @@ func (r *room) owes(s *saying) bool {
 		return err == nil && !r.hasOrder(v.Mode)
 	case ordering.KindTitle:
 		v, err := ordering.DecodeTitle(s.body)
-		return err == nil && v.Name != r.meta.Name
+		return err == nil && !slices.Contains(slices.Collect(maps.Values(r.titles)), roomName(v.Name, r.id))
 	case ordering.KindGenesis, ordering.KindAdmit, ordering.KindKey, ordering.KindLeave, ordering.KindNull,
 		ordering.KindMessage, ordering.KindJoined, ordering.KindLeft, ordering.KindRenamed:
 	}

@@ -390,3 +390,44 @@ func TestALineFirstSeenFinalHasNoTick(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestEachChangeOfWhatIsReadIsToldOnce(t *testing.T) {
+	n := apitest.New()
+	n.Put("lobby", chat.Message{State: chat.Final})
+	s := apitest.Serve(t, n)
+	ana := chat.Person{Name: "Ana", ID: "00ff"}
+	n.SetReaders(chat.Reader{Person: ana, UpTo: 1})
+	v := talk(t, s, terminal.Config{JSON: true, Follow: true})
+	if e := v.until("read"); e["reader"] != "Ana" || e["reader_id"] != "00ff" || e["up_to"] != 1.0 || e["room"] != "lobby" || e["room_id"] == nil {
+		t.Errorf("%v", e)
+	}
+	s.Stop()
+	s.Start()
+	v.until("attached")
+	n.SetReaders(chat.Reader{Person: ana, UpTo: 2}, chat.Reader{Person: chat.Person{Name: "Bea", ID: "11ff"}, UpTo: 1})
+	if e := v.until("read"); e["reader"] != "Ana" || e["up_to"] != 2.0 {
+		t.Errorf("%v", e)
+	}
+	if e := v.until("read"); e["reader"] != "Bea" || e["up_to"] != 1.0 {
+		t.Errorf("%v", e)
+	}
+}
+
+func TestReceiptsInWords(t *testing.T) {
+	n := apitest.New()
+	n.Receipt = []chat.Confirmation{
+		{Message: chat.Message{ID: "n1/1", Text: "read\x1b", Index: 7}, Readers: []chat.Person{{Name: "Ana"}, {Name: "Bea"}}},
+		{Message: chat.Message{ID: "n1/2", Text: "new", Index: 8}},
+	}
+	v := talk(t, apitest.Serve(t, n), terminal.Config{})
+	v.say("/confirmations n1/1", "/read", "/read n1/1", "/quit")
+	out := ""
+	for line := range v.stdout {
+		out += line + "\n"
+	}
+	for _, want := range []string{"7 “read\\x1b”: Ana, Bea", "8 “new”: nobody yet", "/read needs the id"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %q", want, out)
+		}
+	}
+}

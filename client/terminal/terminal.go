@@ -31,6 +31,7 @@ const (
 	maxQueue       = 1000                   // lines that wait for the node; then stdin is not read further
 	maxRemembered  = 1000                   // sent messages whose replacement would be told; rooms whose place is kept
 	maxUnfinal     = 100_000                // with UntilFinal, own lines that are not final; then stdin is not read further
+	maxReaders     = 10_000                 // persons, counted once a room, whose reading is told
 	maxNamed       = 10                     // lines that the last error quotes
 	maxQuotedRunes = 40                     // of each
 	historyLines   = 50                     // messages that /history shows
@@ -79,6 +80,7 @@ func Run(ctx context.Context, c *client.Client, cfg Config) error {
 		waiting: make(chan waitingFor),
 		cursors: make(map[string]*client.Cursor),
 		own:     make(map[ownKey]*own),
+		read:    make(map[readKey]uint64),
 	}
 	// The reader of In is not waited for: nothing can interrupt its read. It
 	// ends with In, or with the process.
@@ -148,15 +150,19 @@ type talk struct {
 	refused []input
 	awaited string // client id of the newest line handed over, until it is shown
 
-	own    map[ownKey]*own // lines handed over and not known to be sent and final
-	handed uint64          // lines handed over
-	self   string          // SenderID of our own messages, "" until one was seen
+	own    map[ownKey]*own    // lines handed over and not known to be sent and final
+	handed uint64             // lines handed over
+	read   map[readKey]uint64 // how far persons were told to have read
+	self   string             // SenderID of our own messages, "" until one was seen
 
 	stall
 }
 
 // ownKey names a line of our own: its room and its client id.
 type ownKey struct{ roomID, clientID string }
+
+// readKey names a person in a room.
+type readKey struct{ roomID, person string }
 
 // own is a line on its way.
 type own struct {
@@ -414,7 +420,11 @@ func (t *talk) hear(h heard) {
 		}
 		t.noteProgress(h.tentative, m.State == chat.Final)
 	case h.reader != nil:
-		t.print.read(t.room, *h.reader)
+		// Another node, or this one anew, begins with what was told before.
+		if key := (readKey{t.room.ID, h.reader.ID}); h.reader.UpTo > t.read[key] && (t.read[key] > 0 || len(t.read) < maxReaders) {
+			t.read[key] = h.reader.UpTo
+			t.print.read(t.room, *h.reader)
+		}
 	case h.caughtUp:
 		t.caughtUp = true
 	case h.detached != nil:

@@ -233,6 +233,9 @@ func TestLinesOfInputMeanWhatTheyShould(t *testing.T) {
 	if replies["room"]["room"] != "two" || replies["room"]["room_id"] == nil || replies["help"] == nil {
 		t.Errorf("replies: %v", replies)
 	}
+	if replies["read"]["id"] != "n1/1" || replies["confirmations"] == nil {
+		t.Errorf("replies: %v", replies)
+	}
 	if rs, _ := replies["rooms"]["rooms"].([]any); len(rs) != 3 {
 		t.Errorf("rooms: %v", replies["rooms"])
 	}

@@ -192,7 +192,7 @@ func (r Ready) Empty() bool {
 func New(cfg Config, saved Saved) *Core {
 	cfg.Waits, cfg.Keep = cfg.Waits.withDefaults(), cfg.Keep.withDefaults()
 	return &Core{
-		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), shown: newShown(), peers: make(map[ordering.DeviceKey]*peer),
+		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), shown: newShown(cfg.Self.Device), peers: make(map[ordering.DeviceKey]*peer),
 		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(),
 	}
 }

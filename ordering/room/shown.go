@@ -10,11 +10,14 @@ import (
 // acknowledgements. What was merely sent to one does not count. It outlasts
 // connections, and is for people alone.
 type shown struct {
+	self    ordering.DeviceKey
 	by      map[ordering.DeviceKey]ordering.Vector
-	version uint64 // rises with every change
+	version uint64 // rises with every change of who holds what this device wrote
 }
 
-func newShown() shown { return shown{by: make(map[ordering.DeviceKey]ordering.Vector)} }
+func newShown(self ordering.DeviceKey) shown {
+	return shown{self: self, by: make(map[ordering.DeviceKey]ordering.Vector)}
+}
 
 // holds notes that a device has an entry, and with it all that its chain has
 // before and what it depends on.
@@ -36,7 +39,9 @@ func (s *shown) upTo(d ordering.DeviceKey, o ordering.Origin, seq uint64) {
 	}
 	if old, ok := v[o]; seq > old && (ok || len(v) < ordering.MaxOrigins) {
 		v[o] = seq
-		s.version++
+		if o.Device == s.self {
+			s.version++
+		}
 	}
 }
 
@@ -68,7 +73,7 @@ func (c *Core) HeldVersion() uint64 { return c.shown.version }
 // Held tells of each chain of this device who holds how much of it.
 func (c *Core) Held() []Held {
 	var all []Held
-	for _, o := range c.graph.Have().Origins() {
+	for o := range c.graph.Have() {
 		if o.Device != c.cfg.Self.Device {
 			continue
 		}
