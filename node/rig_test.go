@@ -179,7 +179,8 @@ func (r *rig) history() []chat.Message {
 	return slices.DeleteFunc(r.lines(), func(m chat.Message) bool { return m.Kind != chat.KindText })
 }
 
-// lines returns the whole lobby in predicted order.
+// lines returns the whole lobby in predicted order. What becomes final between two
+// of its pages stands elsewhere then, and it begins anew.
 func (r *rig) lines() []chat.Message {
 	r.t.Helper()
 	var all []chat.Message
@@ -187,6 +188,10 @@ func (r *rig) lines() []chat.Message {
 	for {
 		p := must(r.Page(r.t.Context(), q))(r.t)
 		all = append(slices.Clone(p.Messages), all...)
+		if uint64(len(all)) > p.Total {
+			all, q.Before = nil, ""
+			continue
+		}
 		if !p.Older {
 			return all
 		}
