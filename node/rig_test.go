@@ -187,11 +187,11 @@ func (r *rig) lines() []chat.Message {
 	q := chat.PageQuery{Room: lobby, Limit: chat.MaxPage}
 	for {
 		p := must(r.Page(r.t.Context(), q))(r.t)
-		all = append(slices.Clone(p.Messages), all...)
-		if uint64(len(all)) > p.Total {
+		if len(p.Messages) > 0 && slices.ContainsFunc(all, func(m chat.Message) bool { return m.ID == p.Messages[0].ID || m.ID == p.Messages[len(p.Messages)-1].ID }) {
 			all, q.Before = nil, ""
 			continue
 		}
+		all = append(slices.Clone(p.Messages), all...)
 		if !p.Older {
 			return all
 		}
