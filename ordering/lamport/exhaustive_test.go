@@ -17,6 +17,8 @@ import (
 // This file tries every schedule of a small room: queues, view changes and final
 // lists as they run in the program, under an owner that does no more than make
 // durable, send and apply. Messages are lost, late and reordered; members crash.
+// Package room searches with its whole core; here are the views and leaders that no
+// such room can be brought into: a view of one member, two leaders at once.
 
 // mostStates bounds a search; a scene that needs more is too large, and fails.
 const mostStates = 5_000_000
@@ -316,7 +318,7 @@ func (r *room) learn(p *person) bool {
 	}
 	p.applied++
 	if p.list.Apply(uint64(p.applied), 1, e).Opened {
-		p.Open(e.N, e.View, nil)
+		p.Open(e.N, e.View, nil, start)
 		delete(r.changes, p.cfg.Self)
 	}
 	p.keep(nil)
@@ -394,7 +396,7 @@ func (r *room) crash(p *person) {
 	if r.mutant == mutant.ForgetSeal {
 		p.seal = nil
 	}
-	p.Open(p.list.Epoch().N, p.list.Epoch().View, p.seal)
+	p.Open(p.list.Epoch().N, p.list.Epoch().View, p.seal, start)
 	r.settle(p)
 }
 
@@ -543,9 +545,6 @@ func TestNoScheduleOfASmallRoomBreaksTheOrder(t *testing.T) {
 		wide bool
 		stage
 	}{
-		{"two write, nothing changes", false, stage{writers: []ordering.Origin{bob, cat}, view: all}},
-		{"one is dropped", false, stage{writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all[:2], view: all}},
-		{"one joins, one crashes", false, stage{writers: []ordering.Origin{bob}, leaders: []ordering.Origin{cat}, next: all, view: all[:2], crashes: 1}},
 		{"two leaders, a sole member", false, stage{writers: []ordering.Origin{bob}, leaders: []ordering.Origin{ann, bob}, next: all, view: all[1:2]}},
 		{"a sole member crashes", false, stage{writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all, view: all[2:], crashes: 1}},
 		{"two write, two are left", true, stage{writers: all[:2], leaders: []ordering.Origin{cat}, next: all[:2], view: all[:2]}},
@@ -568,14 +567,6 @@ func TestNoScheduleOfASmallRoomBreaksTheOrder(t *testing.T) {
 func TestTheSearchFindsEveryMistakeItIsMeantFor(t *testing.T) {
 	roomy(t)
 	for m, s := range map[mutant.Mutant]stage{
-		mutant.OwnClock:    {writers: []ordering.Origin{ann, bob}, next: all},
-		mutant.BlindClock:  {writers: []ordering.Origin{ann, bob}, next: all},
-		mutant.AckEarly:    {writers: []ordering.Origin{cat}, next: all},
-		mutant.Uncovered:   {writers: []ordering.Origin{bob, cat}, next: all},
-		mutant.NoFreeze:    {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all},
-		mutant.OwnAckMoves: {writers: []ordering.Origin{bob}, leaders: []ordering.Origin{cat}, next: all, view: all[:2]},
-		mutant.ForgetSeal:  {writers: []ordering.Origin{bob}, leaders: []ordering.Origin{cat}, next: all, view: all[:2], crashes: 1},
-		mutant.LonelyCut:   {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all, view: all[1:]},
 		mutant.NoViewMember: {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all,
 			view: []ordering.Origin{cat}},
 		mutant.AnyAck: {writers: []ordering.Origin{cat}, leaders: []ordering.Origin{ann}, next: all},

@@ -39,9 +39,10 @@ type Config struct {
 
 // Queue holds what is accepted and not final. Use New.
 type Queue struct {
-	cfg   Config
-	epoch uint64
-	view  []ordering.Origin // of the open epoch, ascending; nil: it is not a Lamport epoch
+	cfg    Config
+	epoch  uint64
+	view   []ordering.Origin // of the open epoch, ascending; nil: it is not a Lamport epoch
+	opened time.Time
 
 	held    map[ordering.EntryID]*entry
 	natives []*entry // of the view's members, by key (L5)
@@ -140,8 +141,8 @@ func (q *Queue) Durable() ordering.Vector { return q.have }
 
 // Open begins an epoch (L5, L9 step 5). A view of nil is an epoch with a leader.
 // Acknowledgements already tagged with it are kept (L3).
-func (q *Queue) Open(epoch uint64, view []ordering.Origin, seal *Seal) {
-	q.epoch, q.view = epoch, view
+func (q *Queue) Open(epoch uint64, view []ordering.Origin, seal *Seal, now time.Time) {
+	q.epoch, q.view, q.opened = epoch, view, now
 	q.seal = nil
 	if seal != nil && seal.Epoch == epoch && len(seal.Have) == len(view) {
 		q.seal = seal
@@ -436,7 +437,7 @@ func (q *Queue) WaitsFor() []ordering.Origin {
 
 // AdoptDue returns when this member is to write a NULL entry, so that what members
 // outside the view wrote becomes final (L8): nobody of the view has named it, and
-// those of lower rank had their time. Zero: not.
+// those of lower rank had their time, since it came or this view began. Zero: not.
 func (q *Queue) AdoptDue() time.Time {
 	rank := slices.Index(q.view, q.cfg.Self)
 	if rank < 0 || q.cfg.Mutant == mutant.NoAdoption {
@@ -444,7 +445,11 @@ func (q *Queue) AdoptDue() time.Time {
 	}
 	for _, x := range q.loose {
 		if !x.named && !x.gone {
-			return x.since.Add(AdoptAfter + time.Duration(rank)*AdoptStep)
+			since := x.since
+			if since.Before(q.opened) {
+				since = q.opened
+			}
+			return since.Add(AdoptAfter + time.Duration(rank)*AdoptStep)
 		}
 	}
 	return time.Time{}

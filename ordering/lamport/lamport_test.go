@@ -221,7 +221,7 @@ func TestASealEndsWithItsEpoch(t *testing.T) {
 		k := newKeeper(b, bob, mutant.None)
 		k.SealNow()
 		k.hold("a1")
-		k.Open(2, all, s)
+		k.Open(2, all, s, start)
 		if a, _ := k.Ack(at(0)); a.Epoch != 2 || a.Sealed || a.Clock != 1 || a.Have[0].Seq != 1 || k.Sealed() {
 			t.Errorf("%s: it says %v", what, a)
 		}
@@ -239,7 +239,7 @@ func TestAnyMembersSealIsKnownUntilTheEpochEnds(t *testing.T) {
 	if !k.Sealed() {
 		t.Error("forgotten")
 	}
-	k.Open(2, all, nil)
+	k.Open(2, all, nil, start)
 	if k.Sealed() {
 		t.Error("kept in the next epoch")
 	}
@@ -277,7 +277,7 @@ func TestAnAckOfAnEarlierEpochDoesNotCount(t *testing.T) {
 		k := newKeeper(b, bob, m)
 		k.hold("a1")
 		k.Hear(ann, b.ack(1, 1, 1, 0, 0))
-		k.Open(2, all, nil)
+		k.Open(2, all, nil, start)
 		k.Hear(cat, b.ack(1, 1, 1, 0, 0)) // late
 		k.Hear(ann, b.ack(2, 1, 1, 0, 0))
 		k.wantSettled(t, want)
@@ -297,7 +297,7 @@ func TestAnAckOfTheNextEpochIsKeptForIt(t *testing.T) {
 	k.Hear(cat, b.ack(2, 1, 1, 0, 0))
 	k.Hear(cat, b.ack(1, 1, 1, 0, 0)) // of the epoch before, and late
 	k.wantSettled(t, "")
-	k.Open(2, all, nil)
+	k.Open(2, all, nil, start)
 	k.wantSettled(t, "a1")
 }
 
@@ -314,7 +314,7 @@ func TestAcksOfAnotherViewOrOfStrangersAreNotCounted(t *testing.T) {
 	short.Epoch = 2
 	k.Hear(cat, short)
 	k.Hear(ann, b.ack(2, 1, 1, 0, 0))
-	k.Open(2, all, nil)
+	k.Open(2, all, nil, start)
 	k.wantSettled(t, "")
 	for n := range 10_000 { // of an epoch to come, from whoever
 		o := eve
@@ -391,10 +391,10 @@ func TestWhatTheCutLeftOutIsNativeInTheNextEpochIfItsAuthorIs(t *testing.T) {
 	b.write(bob)
 	k := newKeeper(b, ann, mutant.None)
 	k.hold("a1", "b1")
-	k.Open(2, []ordering.Origin{ann, cat}, nil)
+	k.Open(2, []ordering.Origin{ann, cat}, nil, start)
 	k.Hear(cat, ordering.Ack{Epoch: 2, Clock: 1, Have: []ordering.Tip{b.tip(ann, 1), {}}})
 	k.wantSettled(t, "a1")
-	k.Open(3, all, nil)
+	k.Open(3, all, nil, start)
 	k.Hear(bob, b.ack(3, 1, 1, 1, 0))
 	k.Hear(cat, b.ack(3, 1, 1, 1, 0))
 	k.wantSettled(t, "b1")
@@ -404,7 +404,7 @@ func TestInAnEpochWithALeaderNothingIsNativeOrAcknowledged(t *testing.T) {
 	b := books{}
 	b.write(ann)
 	k := newKeeper(b, ann, mutant.None)
-	k.Open(2, nil, nil)
+	k.Open(2, nil, nil, start)
 	k.hold("a1")
 	k.Hear(bob, ordering.Ack{Epoch: 2, Clock: 1})
 	k.wantSettled(t, "")
@@ -482,6 +482,10 @@ func TestTheMembersOfTheViewAdoptOneAfterAnother(t *testing.T) {
 		k.hold("i1")
 		if want := start.Add(AdoptAfter + time.Duration(rank)*AdoptStep); !k.AdoptDue().Equal(want) {
 			t.Errorf("rank %d adopts at %s, want %s", rank, k.AdoptDue(), want)
+		}
+		k.Open(2, all, nil, at(5000))
+		if want := at(5000).Add(AdoptAfter + time.Duration(rank)*AdoptStep); !k.AdoptDue().Equal(want) {
+			t.Errorf("in a new view rank %d adopts at %s, want %s: all at once", rank, k.AdoptDue(), want)
 		}
 		b.write(bob, "i1")
 		k.hold("b1")

@@ -86,7 +86,7 @@ func (k *keeper) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
 func newKeeper(b books, self ordering.Origin, m mutant.Mutant) *keeper {
 	k := &keeper{books: b, have: make(ordering.Vector)}
 	k.Queue = New(Config{Self: self, Chains: k, Mutant: m}, make(ordering.Vector), 0)
-	k.Open(1, all, nil)
+	k.Open(1, all, nil, start)
 	return k
 }
 
@@ -121,7 +121,7 @@ func (k *keeper) restart(seal *Seal, final ...string) {
 	for _, e := range kept {
 		k.Kept(e, start)
 	}
-	k.Open(1, all, seal)
+	k.Open(1, all, seal, start)
 }
 
 // names says entries aloud.

@@ -26,7 +26,7 @@ func (c *Core) openEpoch(seal *lamport.Seal) {
 	if e.Mode != ordering.Lamport {
 		view = nil
 	}
-	o.held.Open(e.N, view, seal)
+	o.held.Open(e.N, view, seal, c.now)
 	o.change = nil
 }
 

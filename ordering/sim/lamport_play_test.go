@@ -35,7 +35,7 @@ func newAlone(l *Lab, m mutant.Mutant, members int) *alone {
 		a.s.chains[i] = &chain{origin: a.by[i], key: l.devices[i]}
 	}
 	a.q = lamport.New(lamport.Config{Self: a.by[0], Chains: a.chains, Mutant: m}, ordering.Vector{}, 0)
-	a.q.Open(1, a.by[:members], nil)
+	a.q.Open(1, a.by[:members], nil, time.Unix(0, 0))
 	return a
 }
 
@@ -72,7 +72,7 @@ func ackOfAnotherEpoch(l *Lab, m mutant.Mutant) *Failure {
 	a.take(a.write(0))
 	early, mine := a.write(2), a.write(0)
 	a.take(mine)
-	a.q.Open(2, []ordering.Origin{a.by[0], a.by[2], a.by[3]}, nil)
+	a.q.Open(2, []ordering.Origin{a.by[0], a.by[2], a.by[3]}, nil, time.Unix(0, 0))
 	a.q.Hear(a.by[3], ordering.Ack{Epoch: 2, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), {}, {}}})
 	a.q.Hear(a.by[2], ordering.Ack{Epoch: 1, Clock: mine.TS, Have: []ordering.Tip{tipOf(mine), {}, tipOf(early)}})
 	return a.before(early)
