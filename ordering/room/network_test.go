@@ -197,21 +197,7 @@ func (x *replica) drive() {
 			x.restart()
 			return
 		}
-		x.keep(ready)
-		for _, a := range ready.Persist {
-			x.disk = append(x.disk, a)
-			for _, e := range a.Entries() {
-				if h, ok := x.said[e.ID()]; ok && h != e.Hash() {
-					x.t.Fatalf("%s is on two disks with two hashes: a seq was used again", e.ID())
-				}
-				x.said[e.ID()] = e.Hash()
-				if e.Seq != x.have[e.Origin]+1 {
-					x.t.Fatalf("%s is persisted after seq %d", e.ID(), x.have[e.Origin])
-				}
-				x.have[e.Origin] = e.Seq
-			}
-			x.states[x.have.Hash()] = true
-		}
+		x.persist(ready)
 		if x.r.Float64() < x.crash/2 {
 			x.restart()
 			return
@@ -228,6 +214,25 @@ func (x *replica) drive() {
 			x.serve(*ready.Fetch)
 		}
 		x.core.Advance(x.now)
+	}
+}
+
+// persist makes a Ready durable.
+func (x *replica) persist(ready Ready) {
+	x.keep(ready)
+	for _, a := range ready.Persist {
+		x.disk = append(x.disk, a)
+		for _, e := range a.Entries() {
+			if h, ok := x.said[e.ID()]; ok && h != e.Hash() {
+				x.t.Fatalf("%s is on two disks with two hashes: a seq was used again", e.ID())
+			}
+			x.said[e.ID()] = e.Hash()
+			if e.Seq != x.have[e.Origin]+1 {
+				x.t.Fatalf("%s is persisted after seq %d", e.ID(), x.have[e.Origin])
+			}
+			x.have[e.Origin] = e.Seq
+		}
+		x.states[x.have.Hash()] = true
 	}
 }
 
