@@ -37,4 +37,7 @@ const (
 	ForgetAcked Mutant = "forget-acked"
 	// NoAdoption lets nobody adopt what members outside the view wrote (L8): U8.
 	NoAdoption Mutant = "no-adoption"
+	// SilentObserver never asks for acknowledgements that it did not hear (L12):
+	// U8.
+	SilentObserver Mutant = "silent-observer"
 )

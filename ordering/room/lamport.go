@@ -112,8 +112,13 @@ func (c *Core) acknowledge() {
 func (c *Core) heedAck(d ordering.DeviceKey, a *ordering.Ack) {
 	o := c.order
 	from := c.instance(d)
-	if from == (ordering.Origin{}) {
-		return
+	if from == (ordering.Origin{}) { // it came through others; the view names the one instance that may say so
+		view := o.list.Epoch().View
+		i := slices.IndexFunc(view, func(v ordering.Origin) bool { return v.Device == d })
+		if i < 0 {
+			return
+		}
+		from = view[i]
 	}
 	c.rememberAcked(from, a.Epoch, a.Clock, a.Have, a.Sealed)
 	if o.held.Hear(from, *a) {

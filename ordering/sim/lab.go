@@ -41,7 +41,7 @@ const maxStamps = 100_000
 // NewLab returns a Lab.
 func NewLab() *Lab {
 	l := &Lab{stamps: make(map[stampOf]*ordering.Stamp), genes: make(map[foundingOf]ordering.Verified)}
-	for i := range MaxNodes {
+	for i := range MaxCrowd {
 		l.devices = append(l.devices, keyOf(byte(1+i)))
 	}
 	for i := range 3 {

@@ -136,6 +136,18 @@ func forgottenSeal(l *Lab, m mutant.Mutant) *Failure {
 	return w.fail
 }
 
+// nobodyIsAsked plays a view in which the replica takes no part, and of whose
+// acknowledgements it heard none.
+func nobodyIsAsked(l *Lab, m mutant.Mutant) *Failure {
+	a := newAlone(l, m, 0)
+	a.q.Open(1, a.by[1:3], nil, time.Unix(0, 0))
+	a.take(a.write(1))
+	if ask, asks := a.q.Ack(time.Unix(60, 0)); !asks || !ask.Ask || len(a.q.WaitsFor()) != 2 {
+		a.s.w.failf(0, "U8", "who takes no part in the view does not ask what is held there")
+	}
+	return a.s.w.fail
+}
+
 // changeWithoutAMember plays a view change in which all voters answer, and none of
 // the view, of which alone it is known who holds what.
 func changeWithoutAMember(l *Lab, m mutant.Mutant) *Failure {

@@ -116,7 +116,7 @@ func (w *World) newNode(i, number int, creator bool) *node {
 		w: w, i: i, number: number, creator: creator, self: w.lab.origin(i, 0), dice: dice(w.opt.Seed, ofNode+i),
 		disk: newDisk(), due: -1, base: time.Unix(2_000_000_000, 0),
 	}
-	n.sides, n.dialing = make([]side, MaxNodes), make([]bool, MaxNodes)
+	n.sides, n.dialing = make([]side, MaxCrowd), make([]bool, MaxCrowd)
 	n.lostAt, n.gaveUp = -1, -1
 	n.phase = time.Duration(n.dice.Int64N(int64(beatEvery)))
 	return n

@@ -174,6 +174,7 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 	"straggler":     sealedStraggler,
 	"amnesia":       forgottenSeal,
 	"orphan":        nobodyAdopts,
+	"unasked":       nobodyIsAsked,
 	"viewless":      changeWithoutAMember,
 	"tail": func(l *Lab, m mutant.Mutant) *Failure {
 		w := l.quiet(m, 3)

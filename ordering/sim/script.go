@@ -251,8 +251,8 @@ func (s *script) found(args []string) error {
 		return err
 	}
 	absent := o.key("absent")
-	if err := o.rest(); err != nil || len(o.words) == 0 || len(o.words) > MaxNodes {
-		return fmt.Errorf("want 1 to %d names: %w", MaxNodes, err)
+	if err := o.rest(); err != nil || len(o.words) == 0 || len(o.words) > MaxCrowd {
+		return fmt.Errorf("want 1 to %d names: %w", MaxCrowd, err)
 	}
 	s.w = s.lab.stage(p)
 	w := s.w
@@ -612,7 +612,7 @@ func (s *script) unrest() string {
 		return "nobody leads"
 	}
 	for _, n := range all {
-		if o := n.core.Order(); len(o.View) < len(all) || len(o.WaitingFor) > 0 {
+		if o := n.core.Order(); len(o.View) < min(len(all), ordering.MaxView) || len(o.WaitingFor) > 0 {
 			return n.title() + " has a view of " + s.names(o.View)
 		}
 	}

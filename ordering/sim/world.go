@@ -38,7 +38,8 @@ import (
 
 // Limits of a world.
 const (
-	MaxNodes    = 9
+	MaxNodes    = 9         // that a seed chooses
+	MaxCrowd    = 20        // of a script
 	maxSteps    = 3_000_000 // events; a world beyond works without end
 	maxIdleWork = 1000      // ticks of one replica at one moment
 )
