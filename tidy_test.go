@@ -38,6 +38,7 @@ var reserved = []struct {
 	{"Connect", []string{"connectrpc.com/"}, []string{"api/...", "client"}},
 	{"Raft", []string{"go.etcd.io/raft"}, []string{"ordering/control"}},
 	{"the command line", []string{"github.com/spf13/"}, []string{"."}},
+	{"the session bus", []string{"github.com/godbus/"}, []string{"desktop"}},
 }
 
 // generated code of schemas may be imported by those who may import protobuf.
@@ -48,7 +49,8 @@ var apart = []struct {
 	from string
 	to   []string
 }{
-	{"ui", []string{"p2p/...", "storage", "node", "client"}},
+	{"ui", []string{"p2p/...", "storage", "node", "client", "desktop"}},
+	{"desktop", []string{"ui/...", "p2p/...", "storage", "node", "client", "api/..."}},
 	{"p2p/...", []string{"ui/...", "storage", "node", "client", "api/..."}},
 	{"storage", []string{"ui/...", "p2p/...", "node", "client", "api/..."}},
 	{"node", []string{"ui/...", "client", "api/..."}},
@@ -160,6 +162,7 @@ func TestTidyEveryRuleCanFail(t *testing.T) {
 		{"Connect in node", "node/x.go", `package node; import _ "connectrpc.com/connect"`, "Connect belongs to"},
 		{"Raft outside control", "ordering/sequencer/x.go", `package sequencer; import _ "go.etcd.io/raft/v3"`, "Raft belongs to ordering/control"},
 		{"flags in node", "node/x.go", `package node; import _ "github.com/spf13/cobra"`, "the command line belongs to ."},
+		{"session bus in ui", "ui/x.go", `package ui; import _ "github.com/godbus/dbus/v5"`, "the session bus belongs to desktop"},
 
 		{"ui reaches storage", "ui/x.go", `package ui; import _ "tertulia/storage"`, "ui reaches storage: ui → storage"},
 		{"ui reaches node by a detour", "chat/x.go", `package chat; import _ "tertulia/node"`, "ui reaches p2p: ui → chat → node → p2p"},
@@ -167,6 +170,7 @@ func TestTidyEveryRuleCanFail(t *testing.T) {
 		{"storage reaches p2p below", "storage/x.go", `package storage; import _ "tertulia/p2p/wire"`, "storage reaches p2p/wire"},
 		{"p2p reaches storage", "p2p/wire/x.go", `package wire; import _ "tertulia/storage"`, "p2p reaches storage: p2p → p2p/wire → storage"},
 		{"node reaches ui", "node/x.go", `package node; import _ "tertulia/ui"`, "node reaches ui"},
+		{"ui reaches desktop", "ui/x.go", `package ui; import _ "tertulia/desktop"`, "ui reaches desktop"},
 		{"api reaches node", "api/x.go", `package api; import _ "tertulia/node"`, "api reaches node"},
 		{"client reaches p2p", "client/x.go", `package client; import _ "tertulia/p2p"`, "client reaches p2p"},
 
