@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func (p program) nodeCommand() *cobra.Command {
 		Long: "Tertulia is a group chat without a server. Without a command it opens the window; the node runs inside it.\n" +
 			"Every flag is also a variable in the environment (--node-id is TERTULIA_NODE_ID) and a key in the file of\n" +
 			"--config (node-id). A flag beats the environment, which beats the file.",
-		Args: cobra.NoArgs,
+		Args: linkOrNothing,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.headless, "headless", false, "run a node without a window")
@@ -66,10 +67,10 @@ func (p program) nodeCommand() *cobra.Command {
 	flags.StringVar(&f.tokenFile, "api-token-file", "", "the API wants the token in this `FILE`; needed for an address others can reach")
 	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics on this `ADDR`")
 	flags.StringVar(&f.log, "log", "info", "`LEVEL` of the log (debug, info, warn, error), or by package: p2p=debug,room=info")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := settleNode(cmd.Flags(), p.getenv)
 		if err == nil {
-			err = p.runNode(cmd.Context(), f)
+			err = p.runNode(cmd.Context(), f, strings.Join(args, ""))
 		}
 		if err != nil {
 			return &failure{err}
@@ -79,8 +80,21 @@ func (p program) nodeCommand() *cobra.Command {
 	return cmd
 }
 
+// linkOrNothing takes an invite, as a desktop hands over a link that was clicked.
+func linkOrNothing(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 && strings.HasPrefix(args[0], "tertulia:") {
+		return nil
+	}
+	return cobra.NoArgs(cmd, args)
+}
+
 // runNode opens the node and runs it until ctx ends or its window is closed.
-func (p program) runNode(ctx context.Context, f nodeFlags) error {
+// The window offers to join by link unless that is "". A window that runs on
+// the directory already comes to the front instead.
+func (p program) runNode(ctx context.Context, f nodeFlags, link string) error {
+	if f.headless && link != "" {
+		return chat.Errorf(chat.CodeInvalid, "A link is for the window.").WithHint("Without one, name it with --join.")
+	}
 	cfg, err := p.nodeConfig(f)
 	if err != nil {
 		return err
@@ -90,15 +104,21 @@ func (p program) runNode(ctx context.Context, f nodeFlags) error {
 		return err
 	}
 	if !f.headless {
+		if raised, err := raiseWindow(ctx, cfg.Dir, link); raised || err != nil {
+			return err
+		}
 		if err := mayOpenWindow(); err != nil {
 			return err
 		}
 	}
 	n, err := node.Open(cfg)
+	if chat.CodeOf(err) == chat.CodeBusy && !f.headless && awaitWindow(ctx, cfg.Dir, link) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	s := &server{program: p, flags: f, dir: cfg.Dir, guard: guard, node: n, log: cfg.Log}
+	s := &server{program: p, flags: f, dir: cfg.Dir, link: link, guard: guard, node: n, log: cfg.Log}
 	return s.run(ctx)
 }
 

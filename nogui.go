@@ -18,4 +18,4 @@ func mayOpenWindow() error {
 		WithHint("Use the desktop build (bin/tertulia), or start with --headless.")
 }
 
-func openWindow(context.Context, *node.Node) error { return mayOpenWindow() }
+func openWindow(context.Context, *node.Node, string, string) error { return mayOpenWindow() }

@@ -28,6 +28,7 @@ type server struct {
 	program
 	flags nodeFlags
 	dir   string
+	link  string // that the window offers to join by, or ""
 	guard guard
 	node  *node.Node
 	log   *slog.Logger
@@ -90,7 +91,7 @@ func (s *server) serve(ctx context.Context, stop context.CancelFunc, events <-ch
 		g.Go(func() error { return s.announce(ctx, socket.address, events) })
 		<-ctx.Done()
 	} else {
-		err = openWindow(ctx, s.node)
+		err = openWindow(ctx, s.node, s.dir, s.link)
 	}
 	stop()
 	if groupErr := g.Wait(); groupErr != nil {

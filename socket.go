@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,18 +21,18 @@ const (
 	maxTokenBytes      = 4 << 10 // of its file
 )
 
-// apiSocket is the listener of the API and the files that lead to it.
-type apiSocket struct {
+// socket is a listener, the API's or the window's, and the files that lead to it.
+type socket struct {
 	listener net.Listener
-	address  string   // as DIR/api has it: unix:PATH, or host and port
+	address  string   // as DIR/api and DIR/window have it: unix:PATH, or host and port
 	files    []string // removed with the socket, in this order
 }
 
 // listenAPI listens on address, or on a unix socket in dir when it is empty,
 // and writes where to dir/api. The caller holds the lock of dir: a socket that
 // is there already is a dead node's.
-func listenAPI(dir, address, tokenFile string) (*apiSocket, error) {
-	s := &apiSocket{}
+func listenAPI(dir, address, tokenFile string) (*socket, error) {
+	s := &socket{}
 	var err error
 	if address == "" {
 		err = s.listenUnix(dir)
@@ -51,16 +52,23 @@ func listenAPI(dir, address, tokenFile string) (*apiSocket, error) {
 		}
 		text += absolute + "\n"
 	}
-	name := filepath.Join(dir, "api")
-	s.files = append([]string{name}, s.files...)
-	if err := writeAtomically(name, text); err != nil {
-		s.remove()
-		return nil, &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("%s cannot be written.", name), Err: err}
+	if err := s.announce(filepath.Join(dir, "api"), text); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *apiSocket) listenTCP(address string) error {
+// announce writes to the file name how the socket is found.
+func (s *socket) announce(name, text string) error {
+	s.files = append([]string{name}, s.files...)
+	if err := writeAtomically(name, text); err != nil {
+		s.remove()
+		return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("%s cannot be written.", name), Err: err}
+	}
+	return nil
+}
+
+func (s *socket) listenTCP(address string) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return &chat.Error{Code: chat.CodeUnreachable, Message: fmt.Sprintf("The API cannot listen on %s.", address), Hint: "Name another address with --api.", Err: err}
@@ -69,22 +77,32 @@ func (s *apiSocket) listenTCP(address string) error {
 	return nil
 }
 
-func (s *apiSocket) listenUnix(dir string) error {
-	path := filepath.Join(dir, "api.sock")
+func (s *socket) listenUnix(dir string) error {
+	err := s.listenPrivate(dir, "api.sock")
+	if e, ok := errors.AsType[*chat.Error](err); ok && e.Hint == "" {
+		return e.WithHint("Name an address with --api, as 127.0.0.1:0.")
+	}
+	return err
+}
+
+// listenPrivate listens on a unix socket in dir that is its owner's alone, or
+// elsewhere when the path is too long for one.
+func (s *socket) listenPrivate(dir, name string) error {
+	path := filepath.Join(dir, name)
 	if len(path) > maxSocketPathBytes {
 		private, err := os.MkdirTemp("", "tertulia-") // mode 0700
 		if err != nil {
-			return &chat.Error{Code: chat.CodeDisk, Message: "There is no place for the API's socket.", Err: err}
+			return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("There is no place for the socket %s.", name), Err: err}
 		}
-		path = filepath.Join(private, "api.sock")
+		path = filepath.Join(private, name)
 		s.files = []string{path, private}
 	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("%s is in the way of the API's socket.", path), Err: err}
+		return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("%s is in the way of a socket.", path), Err: err}
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("The API cannot listen on %s.", path), Hint: "Name an address with --api, as 127.0.0.1:0.", Err: err}
+		return &chat.Error{Code: chat.CodeDisk, Message: fmt.Sprintf("Nothing can listen on %s.", path), Err: err}
 	}
 	s.listener, s.address = l, "unix:"+path
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -94,7 +112,7 @@ func (s *apiSocket) listenUnix(dir string) error {
 }
 
 // remove closes the listener, which removes its socket, and the other files.
-func (s *apiSocket) remove() {
+func (s *socket) remove() {
 	if s.listener != nil {
 		s.listener.Close()
 	}

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"fyne.io/fyne/v2/lang"
-
 	"tertulia/chat"
 )
 
@@ -18,7 +16,7 @@ func peersOf(states map[string]chat.PeerState) []chat.Peer {
 }
 
 func TestWaitingIsToldInWordsWithWhatToDo(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	here := peersOf(map[string]chat.PeerState{"Bob": chat.PeerConnected, "Carol": chat.PeerSuspected, "Dan": chat.PeerConnected})
@@ -70,7 +68,7 @@ func TestWaitingIsToldInWordsWithWhatToDo(t *testing.T) {
 }
 
 func TestTheNetworkIsToldInWordsWithWhatToDo(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	one := peersOf(map[string]chat.PeerState{"Bob": chat.PeerConnected, "Carol": chat.PeerLeft})
@@ -115,17 +113,14 @@ func TestNamesAreJoinedAsASentenceDoes(t *testing.T) {
 // language, until the test ends.
 func inPortuguese(t *testing.T) {
 	t.Helper()
-	speak := func(language string) {
-		data, err := translations.ReadFile("translations/" + language + ".json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := lang.AddTranslationsForLocale(data, lang.SystemLocale()); err != nil {
+	say := func(l Language) {
+		stageLanguage = l
+		if err := speak(l); err != nil {
 			t.Fatal(err)
 		}
 	}
-	speak("pt-BR")
-	t.Cleanup(func() { speak("en") })
+	say(LanguagePortuguese)
+	t.Cleanup(func() { say(LanguageEnglish) })
 }
 
 func TestWaitingIsToldInPortuguese(t *testing.T) {

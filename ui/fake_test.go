@@ -280,15 +280,30 @@ type stage struct {
 
 func newStage(t *testing.T, n Node) *stage {
 	t.Helper()
+	s := newStageWith(t, n, Config{Settings: stageSettings()})
+	s.win.win.Resize(fyne.NewSize(1100, 760))
+	return s
+}
+
+// stageLanguage is the language of windows in tests; inPortuguese changes it.
+var stageLanguage = LanguageEnglish
+
+func stageSettings() Settings {
+	s := DefaultSettings()
+	s.Language = stageLanguage
+	return s
+}
+
+func newStageWith(t *testing.T, n Node, config Config) *stage {
+	t.Helper()
 	app := test.NewTempApp(t)
-	w, err := New(app, n)
+	w, err := New(app, n, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &stage{t: t, win: w, posts: make(chan func(), 1024)}
 	w.loop.post = func(f func()) { s.posts <- f }
 	w.loop.nearbyEvery = 50 * time.Millisecond
-	w.win.Resize(fyne.NewSize(1100, 760))
 	w.Show()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -42,7 +42,11 @@ func (e *entry) TypedKey(k *fyne.KeyEvent) {
 }
 
 // button is pressed by Enter as well as by the space bar.
-type button struct{ widget.Button }
+type button struct {
+	widget.Button
+	label string // under the pointer a tip says it
+	tip   *tip   // where it is said
+}
 
 func newButton(text string, icon fyne.Resource, tap func()) *button {
 	b := &button{}
@@ -52,8 +56,9 @@ func newButton(text string, icon fyne.Resource, tap func()) *button {
 }
 
 // newIconButton is a button of a picture alone, without a ground.
-func newIconButton(icon fyne.Resource, tap func()) *button {
+func newIconButton(label string, icon fyne.Resource, tap func()) *button {
 	b := newButton("", icon, tap)
+	b.label = label
 	b.Importance = widget.LowImportance
 	return b
 }
@@ -69,6 +74,42 @@ func (b *button) TypedKey(k *fyne.KeyEvent) {
 		passOn(b, k)
 	default:
 		b.Button.TypedKey(k)
+	}
+}
+
+// MouseIn implements desktop.Hoverable.
+func (b *button) MouseIn(e *desktop.MouseEvent) {
+	b.Button.MouseIn(e)
+	driver := fyne.CurrentApp().Driver()
+	c := driver.CanvasForObject(b)
+	if b.label == "" || c == nil {
+		return
+	}
+	content, ok := c.Content().(*fyne.Container)
+	if !ok {
+		return
+	}
+	if root, ok := content.Layout.(*whole); ok {
+		b.tip = root.tip
+		b.tip.show(b.label, driver.AbsolutePositionForObject(b).AddXY(b.Size().Width, b.Size().Height), content.Size())
+	}
+}
+
+// MouseOut implements desktop.Hoverable.
+func (b *button) MouseOut() {
+	b.Button.MouseOut()
+	b.untip()
+}
+
+// Tapped implements fyne.Tappable.
+func (b *button) Tapped(e *fyne.PointEvent) {
+	b.untip()
+	b.Button.Tapped(e)
+}
+
+func (b *button) untip() {
+	if b.tip != nil {
+		b.tip.hide()
 	}
 }
 

@@ -34,12 +34,12 @@ func newHeader() *header {
 	h.invite = newButton(tr(textInvite), theme.ContentAddIcon(), func() { h.OnInvite() })
 	h.invite.Importance = widget.HighImportance
 	var more *button
-	more = newIconButton(theme.MoreVerticalIcon(), func() {
+	more = newIconButton(tr(textMore), theme.MoreVerticalIcon(), func() {
 		at := fyne.CurrentApp().Driver().AbsolutePositionForObject(more)
 		h.OnMenu(at.AddXY(0, more.Size().Height))
 	})
-	search := newIconButton(theme.SearchIcon(), func() { h.OnSearch() })
-	network := newIconButton(networkIcon, func() { h.OnNetwork() })
+	search := newIconButton(tr(textSearch), theme.SearchIcon(), func() { h.OnSearch() })
+	network := newIconButton(tr(textNetwork), networkIcon, func() { h.OnNetwork() })
 	bar := container.NewBorder(nil, nil, nil,
 		container.NewCenter(container.NewHBox(h.invite, network, search, more)), h.title)
 	h.root = container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),

@@ -10,11 +10,13 @@ import (
 // shortcuts are the window's, which work wherever the cursor is.
 func (w *Window) shortcuts() map[desktop.CustomShortcut]func() {
 	return map[desktop.CustomShortcut]func(){
-		{KeyName: fyne.KeyF, Modifier: fyne.KeyModifierShortcutDefault}: w.openFinder,
-		{KeyName: fyne.KeyI, Modifier: fyne.KeyModifierShortcutDefault}: w.openNetwork,
-		{KeyName: fyne.KeyK, Modifier: fyne.KeyModifierShortcutDefault}: w.openSwitcher,
-		{KeyName: fyne.KeyUp, Modifier: fyne.KeyModifierAlt}:            func() { w.stepRoom(-1) },
-		{KeyName: fyne.KeyDown, Modifier: fyne.KeyModifierAlt}:          func() { w.stepRoom(1) },
+		{KeyName: fyne.KeyF, Modifier: fyne.KeyModifierShortcutDefault}:     w.openFinder,
+		{KeyName: fyne.KeyI, Modifier: fyne.KeyModifierShortcutDefault}:     w.openNetwork,
+		{KeyName: fyne.KeyK, Modifier: fyne.KeyModifierShortcutDefault}:     w.openSwitcher,
+		{KeyName: fyne.KeyUp, Modifier: fyne.KeyModifierAlt}:                func() { w.stepRoom(-1) },
+		{KeyName: fyne.KeyDown, Modifier: fyne.KeyModifierAlt}:              func() { w.stepRoom(1) },
+		{KeyName: fyne.KeyLeft, Modifier: fyne.KeyModifierAlt}:              w.showRooms,
+		{KeyName: fyne.KeyComma, Modifier: fyne.KeyModifierShortcutDefault}: w.showSettings,
 	}
 }
 
@@ -37,7 +39,7 @@ func (w *Window) shortcut(s fyne.Shortcut) bool {
 		return false
 	}
 	do := w.shortcuts()[*c]
-	if do == nil {
+	if do == nil || c.KeyName == fyne.KeyLeft && !w.panes.narrow { // which fields have a use for
 		return false
 	}
 	do()
@@ -54,6 +56,8 @@ func (w *Window) escape() {
 	case w.reply.to.id != "":
 		w.answer(quote{})
 	case w.list.unlight():
+	case w.panes.narrow && !w.panes.rooms:
+		w.showRooms()
 	case !w.list.stuck:
 		w.toNewest()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,9 @@ const (
 	maxDrafts  = 64 // messages on their way to the node
 	maxActions = 16 // calls to the node under way
 )
+
+// lastWait is how long messages may take to the node when the window is closed.
+const lastWait = 2 * time.Second
 
 // Node is what the window needs of a node, in this process or another.
 type Node interface {
@@ -76,6 +80,10 @@ func (s *state) openRoom() (chat.Room, bool) {
 	return chat.Room{}, false
 }
 
+func hasRoom(rooms []chat.Room, id string) bool {
+	return slices.ContainsFunc(rooms, func(r chat.Room) bool { return r.ID == id })
+}
+
 // want is something the widgets ask of the loop.
 type want struct {
 	kind wantKind
@@ -106,15 +114,18 @@ type loop struct {
 	view chat.View
 	read reading
 
-	jumps  int
-	aim    aim
-	newest int // of the feed, when it was last looked at
+	jumps     int
+	aim       aim
+	newest    int // of the feed, when it was last looked at
+	attention attention
+	begin     want // what to open first; the zero value is any room at its end
 
 	wants     chan want
 	drafts    chan chat.Draft
 	actions   chan func(context.Context)
 	following atomic.Bool              // the list is at its end and follows
-	seen      atomic.Bool              // the window has the focus
+	seen      atomic.Bool              // the window has the focus, and the room is in it
+	alert     atomic.Pointer[Alert]    // of which messages to tell
 	inView    atomic.Pointer[[]string] // IDs of the messages in view, topmost first
 	queries   chan chat.SearchQuery    // the one to be answered next
 	watch     *watch
@@ -148,18 +159,31 @@ func newLoop(node Node) *loop {
 		now:     time.Now,
 
 		nearbyEvery: nearbyEvery,
+		attention:   attention{rooms: map[string]*news{}},
 	}
 	l.following.Store(true)
 	l.seen.Store(true)
 	l.inView.Store(new([]string))
+	all := AlertAll
+	l.alert.Store(&all)
 	return l
 }
 
-// run serves until ctx ends, then waits for the calls under way and returns nil.
-func (l *loop) run(ctx context.Context) error {
-	var group sync.WaitGroup
-	defer group.Wait()
-	group.Go(func() { l.sendDrafts(ctx) })
+// run serves until ctx ends, then waits for the calls under way. It returns
+// the messages that the node did not take any more.
+func (l *loop) run(ctx context.Context) []chat.Draft {
+	var (
+		group  sync.WaitGroup
+		unsent []chat.Draft
+	)
+	group.Go(func() { unsent = l.sendDrafts(ctx) })
+	l.serveWants(ctx, &group)
+	group.Wait()
+	return unsent
+}
+
+// serveWants serves until ctx ends; calls of the node run in group.
+func (l *loop) serveWants(ctx context.Context, group *sync.WaitGroup) {
 	group.Go(func() { l.answerQueries(ctx) })
 	group.Go(func() { l.watchNetwork(ctx) })
 	group.Go(func() { l.tellTyping(ctx) })
@@ -167,14 +191,22 @@ func (l *loop) run(ctx context.Context) error {
 	changes := l.node.Changes(ctx)
 	l.report(ctx, l.refresh(ctx))
 	for {
-		var err error
+		var (
+			err  error
+			news <-chan time.Time
+		)
+		if next := l.nextNews(); !next.IsZero() {
+			news = time.After(next.Sub(l.now()))
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
+		case <-news:
+			l.attend(ctx)
 		case _, ok := <-changes:
 			if !ok {
 				<-ctx.Done()
-				return nil
+				return
 			}
 			err = l.refresh(ctx)
 		case w := <-l.wants:
@@ -195,16 +227,32 @@ func (l *loop) run(ctx context.Context) error {
 }
 
 // sendDrafts hands messages to the node one after the other, in the order they
-// were written.
-func (l *loop) sendDrafts(ctx context.Context) {
+// were written, those that wait when ctx ends included. It returns what the
+// node did not take then.
+func (l *loop) sendDrafts(ctx context.Context) []chat.Draft {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWait, cancel) })()
+	var unsent []chat.Draft
+	send := func(d chat.Draft) {
+		_, err := l.node.Send(last, d)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			unsent = append(unsent, d)
+		default:
+			l.post(func() { l.unsent(d, err) })
+		}
+	}
 	for {
 		select {
-		case <-ctx.Done():
-			return
 		case d := <-l.drafts:
-			if _, err := l.node.Send(ctx, d); err != nil && ctx.Err() == nil {
-				l.post(func() { l.unsent(d, err) })
+			send(d)
+		case <-ctx.Done():
+			for len(l.drafts) > 0 {
+				send(<-l.drafts)
 			}
+			return unsent
 		}
 	}
 }
@@ -251,15 +299,19 @@ func (l *loop) refresh(ctx context.Context) error {
 	}
 	l.hand(ctx)
 	l.watch.poke()
+	l.attend(ctx)
 	return err
 }
 
-// choose opens the first room when none is open, or the open one is gone.
+// choose opens a room when none is open, or the open one is gone: the one that
+// is to be opened first, or the first of all.
 func (l *loop) choose(ctx context.Context) error {
-	for i := range l.view.Rooms {
-		if l.view.Rooms[i].ID == l.feed.room {
-			return nil
-		}
+	if hasRoom(l.view.Rooms, l.feed.room) {
+		return nil
+	}
+	if begin := l.begin; hasRoom(l.view.Rooms, begin.room) {
+		l.begin = want{}
+		return l.enter(ctx, begin.room, begin.at)
 	}
 	next := ""
 	if len(l.view.Rooms) > 0 {
@@ -346,6 +398,7 @@ func (l *loop) serve(ctx context.Context, w want) error {
 			l.goTo(aim{kind: aimTop, key: id})
 		}
 	case wantLook:
+		l.attend(ctx)
 	}
 	l.hand(ctx)
 	return err

@@ -45,10 +45,10 @@ func (w *Window) showMembers(room chat.Room) {
 		_, rules := founder(members)
 		list := column(6)
 		for _, m := range members {
-			copying := newIconButton(theme.ContentCopyIcon(), func() { w.app.Clipboard().SetContent(m.Fingerprint) })
+			copying := newIconButton(tr(textCopy), theme.ContentCopyIcon(), func() { w.app.Clipboard().SetContent(m.Fingerprint) })
 			buttons := container.NewHBox(copying)
 			if rules && !m.Self {
-				buttons.Add(newIconButton(theme.DeleteIcon(), func() { w.askRemove(room, m, s) }))
+				buttons.Add(newIconButton("", theme.DeleteIcon(), func() { w.askRemove(room, m, s) }))
 			}
 			list.Add(container.NewBorder(nil, nil, nil, container.NewCenter(buttons), memberCard(&m)))
 		}

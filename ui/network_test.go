@@ -99,7 +99,7 @@ func networkOf(change func(*chat.Room, *chat.Status)) *network {
 }
 
 func TestTheNetworkIsToldToALaypersonFirst(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	small := func(members int, states ...chat.PeerState) *network {
@@ -158,7 +158,7 @@ func TestTheNetworkIsToldToALaypersonFirst(t *testing.T) {
 }
 
 func TestHashesAgreeOrAnAlarmNamesThePosition(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	replicas := func(s *chat.Status) []chat.Replica { return s.Rooms[0].Replicas }
@@ -195,7 +195,7 @@ func TestHashesAgreeOrAnAlarmNamesThePosition(t *testing.T) {
 }
 
 func TestWhatIsHeldBackNamesWhomItWaitsFor(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	for want, r := range map[string]chat.RoomStatus{
@@ -211,7 +211,7 @@ func TestWhatIsHeldBackNamesWhomItWaitsFor(t *testing.T) {
 }
 
 func TestEveryConnectionAndEveryTurnHasWords(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	for want, m := range map[string]member{
@@ -240,7 +240,7 @@ func TestEveryConnectionAndEveryTurnHasWords(t *testing.T) {
 }
 
 func TestAMemberIsBehindOrAheadOrHasTheSameList(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	n := networkOf(func(_ *chat.Room, s *chat.Status) { s.Rooms[0].Replicas[2].FinalIndex = 1235 })
@@ -440,7 +440,7 @@ func TestTheNetworkIsReadTwiceASecondAtMostAndOnlyWhileLookedAt(t *testing.T) {
 		l.show, l.failed = func(*state) {}, func(error) {}
 		l.seenNetwork = func(*glance, error) { seen = append(seen, time.Now()) }
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
+		done := make(chan []chat.Draft, 1)
 		go func() { done <- l.run(ctx) }()
 		change := func(times int) {
 			for range times {

@@ -23,7 +23,7 @@ type notice struct {
 func newNotice() *notice {
 	n := &notice{text: widget.NewRichText()}
 	n.text.Wrapping = fyne.TextWrapWord
-	dismiss := newIconButton(theme.CancelIcon(), n.hide)
+	dismiss := newIconButton(tr(textClose), theme.CancelIcon(), n.hide)
 	n.root = container.NewStack(newGround(colorNotice, 0),
 		padded(0, 0, padEdge-8, 4, container.NewBorder(nil, nil, nil, container.NewCenter(dismiss), n.text)))
 	n.root.Hide()

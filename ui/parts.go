@@ -224,6 +224,40 @@ func (t *tip) hide() {
 	}
 }
 
+// whole lays out all that is in the window: the body, below it the notice, and
+// over both the tip, which finds its own place.
+type whole struct {
+	// OnSize is called when the window has another size.
+	OnSize func()
+
+	tip  *tip
+	size fyne.Size
+}
+
+// Layout implements fyne.Layout.
+func (l *whole) Layout(o []fyne.CanvasObject, size fyne.Size) {
+	notice := float32(0)
+	if o[1].Visible() {
+		notice = o[1].MinSize().Height
+	}
+	put(o[0], 0, 0, size.Width, size.Height-notice)
+	put(o[1], 0, size.Height-notice, size.Width, notice)
+	if size != l.size {
+		l.size = size
+		l.OnSize()
+	}
+}
+
+// MinSize implements fyne.Layout.
+func (l *whole) MinSize(o []fyne.CanvasObject) fyne.Size {
+	size := o[0].MinSize()
+	if o[1].Visible() {
+		notice := o[1].MinSize()
+		size = fyne.NewSize(max(size.Width, notice.Width), size.Height+notice.Height)
+	}
+	return size
+}
+
 // strip is a line of calm words across the room; it is gone when there are none.
 type strip struct {
 	root *fyne.Container
@@ -263,8 +297,7 @@ func newReplyBar() *replyBar {
 	b := &replyBar{}
 	b.line = &paint{min: fyne.NewSize(120, 36), place: b.place}
 	b.line.ExtendBaseWidget(b.line)
-	cancel := widget.NewButtonWithIcon("", theme.CancelIcon(), func() { b.OnCancel() })
-	cancel.Importance = widget.LowImportance
+	cancel := newIconButton(tr(textCancelReply), theme.CancelIcon(), func() { b.OnCancel() })
 	b.root = container.NewBorder(nil, nil, nil, cancel, b.line)
 	b.root.Hide()
 	return b

@@ -21,6 +21,8 @@ type roomList struct {
 	OnNew  func()
 	OnJoin func()
 	OnMenu func(room chat.Room, at fyne.Position)
+	// OnSettings is called for the settings of the program.
+	OnSettings func()
 
 	root    *fyne.Container
 	list    *widget.List
@@ -44,10 +46,11 @@ func newRoomList() *roomList {
 			l.OnOpen(l.rooms[i].ID)
 		}
 	}
-	create := newIconButton(theme.ContentAddIcon(), func() { l.OnNew() })
+	create := newIconButton(tr(textNewRoom), theme.ContentAddIcon(), func() { l.OnNew() })
+	settings := newIconButton(tr(textSettings), theme.SettingsIcon(), func() { l.OnSettings() })
 	join := newButton(tr(textJoinRoom), theme.LoginIcon(), func() { l.OnJoin() })
 	title := paragraphOff(tr(textRooms), theme.SizeNameSubHeadingText, theme.ColorNameForeground, true)
-	top := padded(9, 9, padEdge-8, 8, container.NewHBox(title, layout.NewSpacer(), container.NewCenter(create)))
+	top := padded(9, 9, padEdge-8, 8, container.NewHBox(title, layout.NewSpacer(), container.NewCenter(settings), container.NewCenter(create)))
 	bottom := column(0, padded(6, 6, padEdge-4, padEdge-4, join), widget.NewSeparator(), l.network.root)
 	none := paragraph(tr(textNoRoomsYet), theme.SizeNameText, colorMuted, false)
 	l.empty = container.NewVBox(padded(0, 0, padEdge-8, 8, none))

@@ -1,12 +1,8 @@
 package ui
 
 import (
-	"embed"
-	"fmt"
 	"strconv"
 	"time"
-
-	"fyne.io/fyne/v2/lang"
 
 	"tertulia/chat"
 )
@@ -231,7 +227,49 @@ const (
 	textMoreMembers    = "The list below has all {{.Count}} members."
 	textNotKnownYet    = "Asking the node…"
 
-	textUnequal = "The members do not have the same order, which should never be."
+	textUnequal          = "The members do not have the same order, which should never be."
+	textSettings         = "Settings"
+	textLanguage         = "Language"
+	textAsSystem         = "As the system"
+	textEnglish          = "English"
+	textPortuguese       = "Português (Brasil)"
+	textLook             = "Appearance"
+	textLight            = "Light"
+	textDark             = "Dark"
+	textTextSize         = "Text size"
+	textSmall            = "Small"
+	textNormal           = "Normal"
+	textLarge            = "Large"
+	textLargest          = "Largest"
+	textAccent           = "Colour"
+	textTeal             = "Teal"
+	textBlue             = "Blue"
+	textViolet           = "Violet"
+	textRose             = "Rose"
+	textAmber            = "Amber"
+	textAlert            = "Notifications"
+	textAlertAll         = "All messages"
+	textAlertMentions    = "Mentions and replies"
+	textAlertNone        = "Nothing"
+	textAlertAbout       = "A conversation can be quieter than this, not louder."
+	textTray             = "When closed"
+	textTrayKeep         = "Stay in the tray"
+	textTrayQuit         = "End the program"
+	textTrayMissing      = "This desktop has no tray: closing the window ends the program."
+	textAboutProgram     = "About Tertulia"
+	textAboutWords       = "Group chat without a server. Every node keeps the whole conversation, and all show it in the same order."
+	textVersion          = "Version"
+	textBuiltWith        = "Built with"
+	textNode             = "Node"
+	textDirectory        = "Data directory"
+	textCopyDiagnostics  = "Copy diagnostics"
+	textDiagnosticsAbout = "The diagnostics have figures alone: no message, name, key, address or invite."
+	textOpen             = "Open"
+	textQuit             = "Quit"
+	textBack             = "Back to the conversations"
+	textMore             = "More"
+	textSend             = "Send"
+	textCancelReply      = "Do not reply"
 
 	textUnreadable  = "Not readable yet: its key has not arrived."
 	textUnknown     = "Needs a newer version."
@@ -297,38 +335,20 @@ const (
 	pluralLeftFallback          = "{{.Count}} bytes left"
 )
 
-//go:embed translations
-var translations embed.FS
-
-// loadTranslations makes the toolkit know our languages. The language shown is
-// the system's, English where there is none of ours.
-func loadTranslations() error {
-	if err := lang.AddTranslationsFS(translations, "translations"); err != nil {
-		return fmt.Errorf("ui: load translations: %w", err)
-	}
-	return nil
-}
-
-type args map[string]any
-
-func tr(text string, data ...any) string { return lang.X(text, text, data...) }
-
-func plural(key, fallback string, n int, data args) string { return lang.XN(key, fallback, n, data) }
-
 func textOfMembers(n int) string {
-	return lang.XN(pluralMembers, pluralMembersFallback, n, args{"Count": count(uint64(n))})
+	return plural(pluralMembers, pluralMembersFallback, n, args{"Count": count(uint64(n))})
 }
 
 func textOfNew(n int) string {
-	return lang.XN(pluralNew, pluralNewFallback, n, args{"Count": count(uint64(n))})
+	return plural(pluralNew, pluralNewFallback, n, args{"Count": count(uint64(n))})
 }
 
 func textOfTyping(n int) string {
-	return lang.XN(pluralTyping, pluralTypingFallback, n, args{"Count": count(uint64(n))})
+	return plural(pluralTyping, pluralTypingFallback, n, args{"Count": count(uint64(n))})
 }
 
 func textOfLeft(bytes int) string {
-	return lang.XN(pluralLeft, pluralLeftFallback, bytes, args{"Count": count(uint64(bytes))})
+	return plural(pluralLeft, pluralLeftFallback, bytes, args{"Count": count(uint64(bytes))})
 }
 
 // textOfMerge tells of a separation that ended, with days where they are not the
@@ -342,7 +362,7 @@ func textOfMerge(m *chat.Merge, day string, now time.Time) string {
 	if dayOf(to) != dayOf(from) {
 		end = textOfDay(to, now) + ", " + end
 	}
-	return lang.XN(pluralMerge, pluralMergeFallback, m.Count, args{"From": begin, "To": end, "Count": count(uint64(max(m.Count, 0)))})
+	return plural(pluralMerge, pluralMergeFallback, m.Count, args{"From": begin, "To": end, "Count": count(uint64(max(m.Count, 0)))})
 }
 
 // count writes n with a mark between thousands.

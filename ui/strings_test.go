@@ -102,7 +102,7 @@ func TestEveryTextIsInBothLanguages(t *testing.T) {
 }
 
 func TestCountsAndDaysInWords(t *testing.T) {
-	if err := loadTranslations(); err != nil {
+	if err := speak(LanguageEnglish); err != nil {
 		t.Fatal(err)
 	}
 	for n, want := range map[int]string{1: "1 member", 2: "2 members", 1200: "1,200 members"} {

@@ -3,6 +3,7 @@ package ui
 import (
 	"hash/fnv"
 	"image/color"
+	"maps"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/theme"
@@ -33,18 +34,40 @@ const (
 	colorAlarmText      fyne.ThemeColorName = "tertuliaAlarmText"
 )
 
-// Sizes in the toolkit's device-independent pixels.
-const (
+// Sizes of text in the toolkit's device-independent pixels. setTextSize alone
+// changes them, on the toolkit's goroutine, before the window is built anew.
+var (
 	textSizeBody    float32 = 14
 	textSizeSmall   float32 = 12
 	textSizeTiny    float32 = 11
 	textSizeHeading float32 = 17
+)
 
+// setTextSize makes all text larger or smaller.
+func setTextSize(s TextSize) {
+	textSizeBody, textSizeSmall, textSizeTiny, textSizeHeading = 14, 12, 11, 17
+	switch s {
+	case TextSmall:
+		textSizeBody, textSizeSmall, textSizeTiny, textSizeHeading = 13, 11, 10, 16
+	case TextNormal:
+	case TextLarge:
+		textSizeBody, textSizeSmall, textSizeTiny, textSizeHeading = 16, 14, 12, 19
+	case TextLargest:
+		textSizeBody, textSizeSmall, textSizeTiny, textSizeHeading = 19, 16, 14, 22
+	}
+}
+
+// Other sizes in the same pixels.
+const (
+	minWidth       float32 = 460 // of the window: a sheet fits
+	minHeight      float32 = 360
+	sizeSwatch     float32 = 30
 	sizeAvatar     float32 = 36
 	sizeAvatarRoom float32 = 44
 	sizeSidebar    float32 = 300
 	sizeForm       float32 = 420
 	sizeLabel      float32 = 140 // of a fact
+	sizeSetting    float32 = 150 // of a setting's label
 
 	padEdge        float32 = 16 // window edge to content
 	padRow         float32 = 3  // between messages of one author
@@ -168,18 +191,68 @@ func avatarColor(id string) color.NRGBA {
 	return avatarColors[h.Sum32()%uint32(len(avatarColors))]
 }
 
-// appTheme is our palette and spacing over the toolkit's fonts and icons. It
-// follows the light or dark variant of the system.
-type appTheme struct{ fyne.Theme }
+// accents tint what can be pressed, and the own messages, in light and dark.
+// The palettes have those of teal.
+var accents = map[Accent]struct{ light, dark color.NRGBA }{
+	AccentBlue:   {rgb(0x2563a8), rgb(0x6faaeb)},
+	AccentViolet: {rgb(0x6b4aa8), rgb(0xab92ea)},
+	AccentRose:   {rgb(0xa83862), rgb(0xe58aab)},
+	AccentAmber:  {rgb(0x855608), rgb(0xd8a548)},
+}
 
-// NewTheme returns the program's theme.
-func NewTheme() fyne.Theme { return appTheme{theme.DefaultTheme()} }
+// tinted is a palette with another accent in the place of teal.
+func tinted(p palette, accent, ink color.NRGBA, strong, faint float64) palette {
+	out := maps.Clone(p)
+	out[theme.ColorNamePrimary] = accent
+	out[theme.ColorNameForegroundOnPrimary] = ink
+	out[colorBadge] = accent
+	focus := accent
+	focus.A = p[theme.ColorNameFocus].A
+	out[theme.ColorNameFocus] = focus
+	out[theme.ColorNameSelection] = mix(accent, p[colorSidebar], faint)
+	out[colorBubbleMine] = mix(accent, p[colorBubble], strong)
+	out[colorBubbleMineTail] = mix(accent, p[theme.ColorNameBackground], faint)
+	return out
+}
+
+// mix is a share of a over b.
+func mix(a, b color.NRGBA, share float64) color.NRGBA {
+	of := func(a, b uint8) uint8 { return uint8(float64(a)*share + float64(b)*(1-share) + 0.5) }
+	return color.NRGBA{R: of(a.R, b.R), G: of(a.G, b.G), B: of(a.B, b.B), A: 255}
+}
+
+// appTheme is our palette and spacing over the toolkit's fonts and icons. It
+// follows the light or dark variant of the system unless one was chosen.
+type appTheme struct {
+	fyne.Theme
+	look        Look
+	light, dark palette
+}
+
+// NewTheme returns the program's theme as it is when nothing was chosen.
+func NewTheme() fyne.Theme { return newTheme(LookSystem, AccentTeal) }
+
+func newTheme(look Look, accent Accent) fyne.Theme {
+	t := appTheme{theme.DefaultTheme(), look, lightPalette, darkPalette}
+	if a, ok := accents[accent]; ok {
+		t.light = tinted(lightPalette, a.light, rgb(0xffffff), 0.17, 0.09)
+		t.dark = tinted(darkPalette, a.dark, mix(a.dark, rgb(0), 0.16), 0.2, 0.12)
+	}
+	return t
+}
 
 // Color implements fyne.Theme.
 func (t appTheme) Color(name fyne.ThemeColorName, variant fyne.ThemeVariant) color.Color {
-	p := lightPalette
+	switch t.look {
+	case LookSystem:
+	case LookLight:
+		variant = theme.VariantLight
+	case LookDark:
+		variant = theme.VariantDark
+	}
+	p := t.light
 	if variant == theme.VariantDark {
-		p = darkPalette
+		p = t.dark
 	}
 	if c, ok := p[name]; ok {
 		return c
@@ -214,11 +287,17 @@ func (t appTheme) Size(name fyne.ThemeSizeName) float32 {
 // a dark ground.
 func authorColor(id string) color.NRGBA {
 	c := avatarColor(id)
-	if red, _, _, _ := theme.Color(colorBubble).RGBA(); red > 0x8000 {
+	if !dark() {
 		return c
 	}
 	lift := func(v uint8) uint8 { return v + uint8((255-int(v))*2/5) }
 	return color.NRGBA{R: lift(c.R), G: lift(c.G), B: lift(c.B), A: 255}
+}
+
+// dark tells whether the window is dark now.
+func dark() bool {
+	red, _, _, _ := theme.Color(colorBubble).RGBA()
+	return red < 0x8000
 }
 
 func rgb(v uint32) color.NRGBA { return rgba(v, 0xff) }

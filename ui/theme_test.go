@@ -28,27 +28,42 @@ func contrast(a, b color.Color) float64 {
 	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
 }
 
-// variant is the program's theme, always light or always dark.
-type variant struct {
-	fyne.Theme
-	is fyne.ThemeVariant
+// looks are the program's theme in every accent, light and dark.
+func looks() map[string]fyne.Theme {
+	out := map[string]fyne.Theme{}
+	for _, accent := range allAccents {
+		out["light "+string(accent)] = newTheme(LookLight, accent)
+		out["dark "+string(accent)] = newTheme(LookDark, accent)
+	}
+	return out
 }
 
-func (v variant) Color(name fyne.ThemeColorName, _ fyne.ThemeVariant) color.Color {
-	return v.Theme.Color(name, v.is)
-}
-
-func TestNamesAreReadableInLightAndDark(t *testing.T) {
+func TestAllIsReadableInLightAndDarkAndEveryAccent(t *testing.T) {
 	const enough = 4.5 // WCAG AA for text
 	app := test.NewTempApp(t)
-	for name, is := range map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark} {
-		app.Settings().SetTheme(variant{NewTheme(), is})
+	for name, is := range looks() {
+		app.Settings().SetTheme(is)
 		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"} {
 			if c := contrast(authorColor(id), theme.Color(colorBubble)); c < enough {
 				t.Errorf("%s: the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
 			}
 			if c := contrast(authorColor(id), theme.Color(colorBubbleTail)); c < enough {
 				t.Errorf("%s: in the tail the name of %s, %v, has a contrast of %.1f", name, id, authorColor(id), c)
+			}
+		}
+		for text, ground := range map[fyne.ThemeColorName]fyne.ThemeColorName{
+			theme.ColorNameForegroundOnPrimary: theme.ColorNamePrimary, colorText: theme.ColorNameSelection,
+			theme.ColorNameForeground: theme.ColorNameOverlayBackground, colorNoticeText: colorNotice, colorDayText: colorDay,
+			colorMuted: theme.ColorNameOverlayBackground,
+		} {
+			if c := contrast(theme.Color(text), theme.Color(ground)); c < enough {
+				t.Errorf("%s: %s on %s has a contrast of %.1f", name, text, ground, c)
+			}
+		}
+		const enoughOfAShape = 3 // WCAG AA for what is not text
+		for _, ground := range []fyne.ThemeColorName{theme.ColorNameOverlayBackground, colorSidebar} {
+			if c := contrast(theme.Color(theme.ColorNamePrimary), theme.Color(ground)); c < enoughOfAShape {
+				t.Errorf("%s: the accent on %s has a contrast of %.1f", name, ground, c)
 			}
 		}
 		for _, text := range []fyne.ThemeColorName{colorText, colorTentative, colorClock, theme.ColorNameHyperlink} {
@@ -72,8 +87,8 @@ func TestTheNetworkIsReadableInLightAndDark(t *testing.T) {
 		mark = 3.0 // and for what else carries a meaning
 	)
 	app := test.NewTempApp(t)
-	for name, is := range map[string]fyne.ThemeVariant{"light": theme.VariantLight, "dark": theme.VariantDark} {
-		app.Settings().SetTheme(variant{NewTheme(), is})
+	for name, is := range looks() {
+		app.Settings().SetTheme(is)
 		for _, c := range []struct {
 			ink, ground fyne.ThemeColorName
 			enough      float64

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -28,6 +29,12 @@ type Window struct {
 	win  fyne.Window
 	loop *loop
 
+	config   Config
+	settings Settings
+	kept     atomic.Pointer[State] // as it was handed over last
+	front    bool                  // the window has the focus
+	hidden   bool                  // it is in the tray
+
 	onboarding *onboarding
 	rooms      *roomList
 	header     *header
@@ -42,8 +49,10 @@ type Window struct {
 	reply      *replyBar
 	network    *networkPage
 	left       *counter
-	main       fyne.CanvasObject
+	main       *fyne.Container
 	chat       *fyne.Container
+	panes      *panes
+	back       *button
 
 	shown   state
 	drafts  map[string]draft // by room, what was being written when another was opened
@@ -63,43 +72,82 @@ type draft struct {
 
 // New makes the window; it shows nothing of the node before Run. It is to be
 // called, like every method but Run, on the toolkit's goroutine.
-func New(app fyne.App, node Node) (*Window, error) {
-	if err := loadTranslations(); err != nil {
+func New(app fyne.App, node Node, config Config) (*Window, error) {
+	if config.Settings == (Settings{}) {
+		config.Settings = DefaultSettings()
+	}
+	if err := speak(config.Settings.Language); err != nil {
 		return nil, err
 	}
-	app.Settings().SetTheme(NewTheme())
+	w := &Window{app: app, loop: newLoop(node), config: config, settings: config.Settings, front: true}
+	setTextSize(w.settings.TextSize)
+	app.Settings().SetTheme(newTheme(w.settings.Look, w.settings.Accent))
 	app.SetIcon(appIcon())
-	w := &Window{app: app, loop: newLoop(node), notice: newNotice(), drafts: map[string]draft{}, places: map[string]place{}}
 	w.win = app.NewWindow(tr(textAppName))
 	w.win.SetPadded(false)
 	w.win.SetMaster()
+	w.win.SetCloseIntercept(w.close)
+	w.restore(config.State)
+	w.build()
+	w.addShortcuts()
+	w.loop.alert.Store(&w.settings.Alert)
+	w.loop.attention.notify = config.Notify
+	w.loop.show, w.loop.failed, w.loop.unsent, w.loop.found = w.show, w.failed, w.unsent, w.found
+	w.loop.seenNetwork = w.seen
+	app.Lifecycle().SetOnEnteredForeground(func() { w.setFront(true) })
+	app.Lifecycle().SetOnExitedForeground(func() { w.setFront(false) })
+	if config.Trouble != nil {
+		w.notice.fail(config.Trouble)
+	}
+	return w, nil
+}
+
+// build makes all widgets, in the language and the size of text that are set.
+func (w *Window) build() {
+	w.notice = newNotice()
 	w.buildChat()
 	w.buildMain()
 	w.buildOnboarding()
-	body := container.NewStack(w.main, w.onboarding.root)
-	content := container.NewBorder(nil, w.notice.root, nil, nil, body)
+	root := &whole{tip: newTip(), OnSize: func() { w.keep() }}
+	content := container.New(root, container.NewStack(w.main, w.onboarding.root), w.notice.root, root.tip.root)
 	w.notice.OnSize = func() { relayout(content) }
-	w.win.SetContent(content)
-	w.win.Resize(fyne.NewSize(1100, 760))
 	w.main.Hide()
 	w.onboarding.root.Hide()
-	w.loop.show, w.loop.failed, w.loop.unsent, w.loop.found = w.show, w.failed, w.unsent, w.found
-	w.loop.seenNetwork = w.seen
-	w.addShortcuts()
-	app.Lifecycle().SetOnEnteredForeground(func() {
-		w.loop.seen.Store(true)
-		w.loop.ask(want{kind: wantLook})
-	})
-	app.Lifecycle().SetOnExitedForeground(func() { w.loop.seen.Store(false) })
-	return w, nil
+	w.win.SetContent(content)
+	w.win.SetTitle(tr(textAppName))
+	w.buildTray()
+}
+
+// rebuild makes all widgets again and shows what was shown. No sheet is open.
+func (w *Window) rebuild() {
+	w.closeNetwork()
+	was := w.shown
+	w.leave(was.room)
+	at := w.places[was.room]
+	w.build()
+	w.shown = state{jumps: was.jumps}
+	if was.view.NodeID == "" {
+		return // nothing was shown yet
+	}
+	w.show(&was)
+	if at != (place{}) {
+		w.list.goTo(aim{kind: aimPlace, key: at.id, bottom: at.bottom})
+	}
+	w.loop.ask(want{kind: wantLook}) // for rows in the language that is set now
 }
 
 // Show opens the window.
 func (w *Window) Show() { w.win.Show() }
 
 // Run brings the window up to date until ctx ends, then waits for calls of the
-// node under way and returns nil.
-func (w *Window) Run(ctx context.Context) error { return w.loop.run(ctx) }
+// node under way and returns nil. A message that the node does not take any
+// more is kept as a draft.
+func (w *Window) Run(ctx context.Context) error {
+	if unsent := w.loop.run(ctx); len(unsent) > 0 && w.config.KeepState != nil {
+		w.config.KeepState(withUnsent(w.kept.Load(), unsent))
+	}
+	return nil
+}
 
 func (w *Window) buildChat() {
 	w.header = newHeader()
@@ -109,7 +157,10 @@ func (w *Window) buildChat() {
 	w.list.OnOlder = func() { w.loop.ask(want{kind: wantOlder}) }
 	w.list.OnNewer = func() { w.loop.ask(want{kind: wantNewer}) }
 	w.list.OnStuck = w.stuck
-	w.list.OnView = func(keys []string) { w.loop.inView.Store(&keys) }
+	w.list.OnView = func(keys []string) {
+		w.loop.inView.Store(&keys)
+		w.keep()
+	}
 	w.list.OnMenu, w.list.OnQuote = w.messageMenu, w.goTo
 	w.list.OnLink, w.list.OnDay = w.openLink, w.askDay
 	w.list.OnHome = func() { w.goToPage(chat.PageQuery{After: chat.BeforeAll}) }
@@ -131,7 +182,12 @@ func (w *Window) buildChat() {
 	w.composer.OnTyped = func() { w.loop.typed(w.shown.room) }
 	w.composer.OnPage = w.list.TypedKey
 	w.composer.OnEscape, w.composer.OnShortcut = w.escape, w.shortcut
-	send := widget.NewButtonWithIcon("", theme.MailSendIcon(), w.composer.send)
+	changed := w.composer.OnChanged
+	w.composer.OnChanged = func(text string) {
+		changed(text)
+		w.keep()
+	}
+	send := newIconButton(tr(textSend), theme.MailSendIcon(), w.composer.send)
 	send.Importance = widget.HighImportance
 	w.newest = widget.NewButtonWithIcon(tr(textNewMessages), theme.MoveDownIcon(), w.toNewest)
 	w.newest.Hide()
@@ -146,8 +202,14 @@ func (w *Window) buildChat() {
 	bottom := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
 		container.NewBorder(widget.NewSeparator(), nil, nil, nil, padded(9, 9, padEdge, padEdge, column(6, w.reply.root, write, w.left.root))))
 	w.corner = container.NewVBox(layout.NewSpacer(), container.NewHBox(layout.NewSpacer(), padded(0, 10, 0, 22, w.newest)))
-	messages := container.NewStack(container.NewClip(w.list), container.NewCenter(w.hint), w.corner)
-	top := column(0, w.header.root, w.waiting.root, w.finder.root)
+	clip := container.NewClip(w.list)
+	clip.ExtendBaseWidget(clip) // or it forgets a size it is given before it is asked for one
+	messages := container.NewStack(clip, container.NewCenter(w.hint), w.corner)
+	w.back = newIconButton(tr(textBack), theme.NavigateBackIcon(), w.showRooms)
+	w.back.Hide()
+	head := container.NewStack(newGround(theme.ColorNameHeaderBackground, 0),
+		container.NewBorder(nil, nil, padded(0, 0, 6, -6, container.NewCenter(w.back)), nil, w.header.root))
+	top := column(0, head, w.waiting.root, w.finder.root)
 	w.chat = container.New(frame{}, top, messages, bottom)
 	w.composer.OnGrow = func() { relayout(w.chat) }
 }
@@ -156,12 +218,15 @@ func (w *Window) buildMain() {
 	w.rooms = newRoomList()
 	w.rooms.OnOpen = w.openRoom
 	w.rooms.OnNew, w.rooms.OnJoin = w.askNewRoom, func() { w.askJoin("") }
-	w.rooms.OnMenu = w.roomMenu
+	w.rooms.OnMenu, w.rooms.OnSettings = w.roomMenu, w.showSettings
 	w.network = newNetworkPage()
 	w.network.OnClose, w.network.OnShortcut = w.closeNetwork, w.shortcut
 	w.network.Hide()
-	side := container.New(fixedWidth(sizeSidebar), w.rooms.root)
-	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.NewBorder(nil, nil, side, nil, container.NewStack(w.chat, w.network)))
+	was := w.panes
+	room := container.NewStack(w.chat, w.network)
+	w.panes = &panes{side: w.rooms.root, room: room, back: w.back, OnChange: w.paned}
+	w.panes.rooms = was != nil && was.rooms
+	w.main = container.NewStack(newGround(theme.ColorNameBackground, 0), container.New(w.panes, w.rooms.root, room))
 }
 
 // show brings every widget up to the snapshot s.
@@ -177,7 +242,7 @@ func (w *Window) show(s *state) {
 	entered := s.room != before.room || w.onboarding.root.Visible()
 	w.onboarding.root.Hide()
 	w.main.Show()
-	w.rooms.set(s.view, s.room)
+	w.rooms.set(s.view, w.picked())
 	room, ok := s.openRoom()
 	if !ok {
 		return
@@ -217,6 +282,7 @@ func (w *Window) show(s *state) {
 		w.win.Canvas().Focus(w.composer)
 		w.welcome(false)
 	}
+	w.keep()
 }
 
 // swapDraft keeps what is being written with the room it is meant for.
@@ -225,6 +291,24 @@ func (w *Window) swapDraft(from, to string) {
 	w.composer.SetText(w.drafts[to].text)
 	w.answer(w.drafts[to].reply)
 	delete(w.drafts, to)
+	w.findReply()
+}
+
+// findReply reads what a draft kept over a restart answers.
+func (w *Window) findReply() {
+	room, id := w.shown.room, w.reply.to.id
+	if id == "" || w.reply.to.name != "" {
+		return
+	}
+	var page chat.Page
+	w.loop.act(func(ctx context.Context) (err error) {
+		page, err = w.loop.node.Page(ctx, chat.PageQuery{Room: room, Around: id, Limit: 1})
+		return err
+	}, func(err error) {
+		if err == nil && len(page.Messages) == 1 && w.reply.to.id == id {
+			w.answer(quoteOf(id, &page.Messages[0]))
+		}
+	})
 }
 
 func (w *Window) showHint(r *chat.Room) {
@@ -295,6 +379,7 @@ func (w *Window) toNewest() {
 }
 
 func (w *Window) openRoom(room string) {
+	w.showRoomPane()
 	if room == w.shown.room {
 		return
 	}
@@ -318,6 +403,7 @@ func (w *Window) answer(to quote) {
 	if w.reply.set(to) {
 		relayout(w.chat)
 	}
+	w.keep()
 }
 
 // goTo shows a message of the open room where it stands.
@@ -358,6 +444,7 @@ func (w *Window) unsent(d chat.Draft, err error) {
 			kept.reply = quoteOf(d.ReplyTo, nil)
 		}
 		w.drafts[d.Room] = kept
+		w.keep()
 		return
 	}
 	if w.composer.Text != "" {
@@ -388,6 +475,7 @@ func (w *Window) enter(call func(context.Context) (chat.Room, error), done func(
 	}, func(err error) {
 		done(err)
 		if err == nil {
+			w.showRoomPane()
 			w.loop.ask(want{kind: wantRoom, room: room.ID})
 		}
 	})
