@@ -263,6 +263,7 @@ const (
 	PeerConnected PeerState = "connected" // heartbeats arrive
 	PeerSuspected PeerState = "suspected" // heartbeats stopped
 	PeerLeft      PeerState = "left"      // said goodbye, or is gone
+	PeerForked    PeerState = "forked"    // signed two messages for one place: it takes no part in the order
 )
 
 // Peer is another node as this one sees it.

@@ -16,6 +16,7 @@ import (
 	"tertulia/chat"
 	"tertulia/ordering"
 	"tertulia/ordering/dag"
+	"tertulia/ordering/linear"
 	core "tertulia/ordering/room"
 	"tertulia/p2p/wire"
 	"tertulia/storage"
@@ -140,7 +141,7 @@ func (r *room) load(ctx context.Context) error {
 			return err
 		}
 		e := stored.Entry
-		c.Restore(e, stored.Run)
+		c.Restore(e, stored.Run, stored.Beside)
 		r.seams.has(e)
 		switch e.Kind {
 		case ordering.KindKey:
@@ -425,6 +426,10 @@ func (r *room) tell(events []core.Event) {
 		case core.Diverged:
 			r.log.Error("replicas differ in the final order; this one froze", "index", e.Index)
 			continue
+		case core.Forked:
+			r.log.Warn("a member signed two entries for one place of its chain; it takes no part in the order", "member", r.nameOf(e.Origin), "origin", e.Origin.Tag())
+			r.n.emit(chat.Event{Type: chat.EventPeer, Room: r.id.String(), NodeID: r.nameOf(e.Origin), State: string(chat.PeerForked)})
+			continue
 		case core.SetBack:
 			r.goOnAnew()
 			continue
@@ -465,13 +470,13 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 		w.Put = map[string][]byte{settingSeal + r.id.String(): ready.Seal}
 	}
 	if in := ready.Install; in != nil {
-		w.Install = &storage.Install{Saved: in.Saved, Mark: in.Mark, First: in.First, Order: in.Order, Hashes: in.Hashes, Emitted: in.Emitted}
+		w.Install = &storage.Install{Saved: in.Saved, Mark: in.Mark, First: in.First, Order: in.Order, Entries: in.Entries, Hashes: in.Hashes, Emitted: in.Emitted}
 	}
 	var keys []roomKey
 	for _, a := range ready.Persist {
 		run := a.Run.Run()
 		for i, e := range run.Entries[a.Skip:] {
-			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i])}
+			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i]), Beside: a.Branch != ordering.Hash{}}
 			if e.Kind == ordering.KindTitle {
 				r.noteTitle(e)
 			}
@@ -510,6 +515,10 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 		r.log.Debug("journaled", "entry", e.Entry.ID().String(), "kind", int(e.Entry.Kind))
 	}
 	for _, f := range ready.Final {
+		if f.Fate == linear.Lost {
+			r.log.Debug("lost to another branch", "entry", f.ID.String())
+			continue
+		}
 		r.log.Debug("final", "entry", f.ID.String(), "index", f.Index)
 	}
 	return keys, nil

@@ -63,10 +63,12 @@ func (v Vector) Hash() Hash {
 	return Hash(w.Sum(nil))
 }
 
-// Want asks for an origin's entries after a seq.
+// Want asks for an origin's entries after a seq, on all branches; with a Tip, only
+// for the run that holds this entry.
 type Want struct {
 	Origin Origin
 	After  uint64
+	Tip    Tip
 }
 
 // Message is what two replicas of a room say to each other: exactly one of

@@ -40,8 +40,9 @@ type Install struct {
 	Mark    []byte
 	First   uint64 // the index of Order[0]
 	Order   []ordering.Listed
-	Hashes  []ordering.Hash // the order hash at each of Order
-	Emitted ordering.Vector // entries up to it that are not in the list took no index
+	Entries []ordering.Hash  // the hash of each entry of Order
+	Hashes  []ordering.Hash  // the order hash at each of Order
+	Emitted []linear.Emitted // entries up to there that are not in the list took no index
 }
 
 // Entry is an accepted entry and what people read of it.
@@ -50,6 +51,9 @@ type Entry struct {
 	Run   int      // on the last entry of a run the number of its entries, else 0
 	Sig   [64]byte // of that run
 	Line  *Line    // nil: a control entry, which takes no line in the history
+	// Beside says that the entry is of another branch than its origin's chain here
+	// (a fork). It is not shown unless the final order names it.
+	Beside bool
 }
 
 // Line is the opened side of an entry.

@@ -19,6 +19,7 @@ var migrations = []string{
 	mustRead("migrations/0001.sql"),
 	mustRead("migrations/0002.sql"),
 	mustRead("migrations/0003.sql"),
+	mustRead("migrations/0004.sql"),
 }
 
 func mustRead(name string) string {

@@ -16,9 +16,10 @@ import (
 
 // orderStatements are the writer's statements of the final list.
 type orderStatements struct {
-	head, reading, entry, emit   *sql.Stmt
-	emittedTo, chain, addEmitted *sql.Stmt
-	tailUpTo, setReading         *sql.Stmt
+	head, reading, entry, emit    *sql.Stmt
+	emittedTo, chain, addEmitted  *sql.Stmt
+	tailUpTo, setReading          *sql.Stmt
+	bytes, setBranch, firstBeside *sql.Stmt
 }
 
 func (q *orderStatements) texts() []text {
@@ -26,11 +27,14 @@ func (q *orderStatements) texts() []text {
 		{&q.head, `SELECT place FROM entries INDEXED BY lines_shown
 			WHERE room = ? AND hidden = 0 AND place < x'01' ORDER BY place DESC LIMIT 1`},
 		{&q.reading, `SELECT read_final, read_tail FROM rooms WHERE num = ?`},
-		{&q.entry, `SELECT num, place, hidden, stamp, payload, final FROM entries WHERE room = ? AND origin = ? AND seq = ?`},
+		{&q.entry, `SELECT num, place, hidden, stamp, payload, final, branch FROM entries WHERE room = ? AND origin = ? AND seq = ? ORDER BY branch`},
+		{&q.bytes, `SELECT bytes FROM entries WHERE num = ?`},
+		{&q.setBranch, `UPDATE entries SET branch = ? WHERE num = ?`},
+		{&q.firstBeside, `SELECT min(seq) FROM entries INDEXED BY entries_beside WHERE room = ? AND origin = ? AND branch > 0`},
 		{&q.emit, `UPDATE entries SET (place, hidden, was_read, final, fate, order_hash, epoch, term, leader, late) =
 			(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE num = ?`},
 		{&q.emittedTo, `SELECT seq FROM emitted WHERE room = ? AND origin = ?`},
-		{&q.chain, `SELECT seq, bytes FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`},
+		{&q.chain, `SELECT seq, bytes FROM entries WHERE room = ? AND origin = ? AND branch = 0 AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`},
 		{&q.addEmitted, `INSERT INTO emitted (room, origin, seq, hash) VALUES (?, ?, ?, ?)
 			ON CONFLICT DO UPDATE SET seq = excluded.seq, hash = excluded.hash WHERE excluded.seq > seq`},
 		{&q.tailUpTo, `SELECT coalesce((SELECT place FROM entries INDEXED BY lines_shown
@@ -91,6 +95,9 @@ func (t *writer) keepOrder(ctx context.Context, room int64, w *Write) error {
 		if err := x.emit(ctx, f); err != nil {
 			return fmt.Errorf("storage: keep final %s of room %s: %w", f.ID, w.Room, err)
 		}
+		if f.Fate == linear.Lost {
+			continue
+		}
 		x.emitted[f.ID.Origin] = linear.Emitted{Origin: f.ID.Origin, Seq: f.ID.Seq, Hash: f.Hash}
 	}
 	if err := x.end(ctx); err != nil {
@@ -106,6 +113,12 @@ type stored struct {
 	hidden bool
 	stamp  stamp
 	final  sql.NullInt64
+	branch int64
+}
+
+func scanStored(rows *sql.Rows) (e stored, err error) {
+	err = rows.Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
+	return e, err
 }
 
 var errOtherFate = errors.New("it is emitted already, and otherwise")
@@ -117,12 +130,8 @@ func (x *emission) emit(ctx context.Context, f *linear.Final) error {
 	if err != nil {
 		return err
 	}
-	var e stored
-	err = x.t.order.entry.QueryRowContext(ctx, x.room, origin, number(f.ID.Seq)).
-		Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final)
+	e, err := x.choose(ctx, origin, f)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return errors.New("its entry is not here")
 	case err != nil:
 		return err
 	case e.final.Valid && uint64(e.final.Int64) == f.Index:
@@ -130,13 +139,115 @@ func (x *emission) emit(ctx context.Context, f *linear.Final) error {
 	case e.final.Valid:
 		return errOtherFate
 	case f.Index == 0:
-		return x.consume(ctx, f, &e)
+		return x.consume(ctx, f, e)
 	case e.place == nil:
 		return errors.New("it takes no line, and so no index")
 	case f.Index != x.head+1:
 		return fmt.Errorf("its index is %d after %d", f.Index, x.head)
 	}
-	return x.show(ctx, f, &e)
+	return x.show(ctx, f, e)
+}
+
+// choose returns the entry that a final names. If its origin forked there, it
+// takes its place in the chain, and what else is there is passed over.
+func (x *emission) choose(ctx context.Context, origin int64, f *linear.Final) (*stored, error) {
+	all, err := collect(ctx, x.t.order.entry, scanStored, x.room, origin, number(f.ID.Seq))
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 1 && all[0].branch == 0 {
+		return &all[0], nil
+	}
+	var named *stored
+	for i := range all {
+		if h, err := x.hashOf(ctx, all[i].num); err != nil {
+			return nil, err
+		} else if h == f.Hash {
+			named = &all[i]
+		}
+	}
+	if named == nil {
+		return nil, errors.New("its entry is not here")
+	}
+	if f.Fate == linear.Lost {
+		return named, nil
+	}
+	for i := range all {
+		if e := &all[i]; e != named && !e.final.Valid {
+			if err := x.consume(ctx, &linear.Final{Fate: linear.Lost, Source: f.Source}, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return named, x.toChain(ctx, all, named)
+}
+
+// toChain lets one of those at a place of a chain take that place.
+func (x *emission) toChain(ctx context.Context, all []stored, named *stored) error {
+	if named.branch == 0 {
+		return nil
+	}
+	const aside = -1
+	moves := [][2]int64{{named.num, aside}}
+	if first := all[0]; first.branch == 0 {
+		moves = append(moves, [2]int64{first.num, named.branch})
+	}
+	for _, m := range append(moves, [2]int64{named.num, 0}) {
+		if _, err := x.t.order.setBranch.ExecContext(ctx, m[1], m[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *emission) hashOf(ctx context.Context, num int64) (ordering.Hash, error) {
+	e, err := x.entryAt(ctx, num)
+	if err != nil {
+		return ordering.Hash{}, err
+	}
+	return e.Hash(), nil
+}
+
+func (x *emission) entryAt(ctx context.Context, num int64) (*ordering.Entry, error) {
+	var raw []byte
+	if err := x.t.order.bytes.QueryRowContext(ctx, num).Scan(&raw); err != nil {
+		return nil, err
+	}
+	return ordering.DecodeEntry(raw)
+}
+
+// follow lets the branch that leads to an entry be the chain.
+func (x *emission) follow(ctx context.Context, origin int64, tip linear.Emitted) error {
+	var first sql.NullInt64
+	if err := x.t.order.firstBeside.QueryRowContext(ctx, x.room, origin).Scan(&first); err != nil || !first.Valid {
+		return err
+	}
+	want := tip.Hash
+	for seq := tip.Seq; seq >= uint64(first.Int64) && seq > 0; seq-- {
+		all, err := collect(ctx, x.t.order.entry, scanStored, x.room, origin, number(seq))
+		if err != nil {
+			return err
+		}
+		found := false
+		for i := range all {
+			e, err := x.entryAt(ctx, all[i].num)
+			if err != nil {
+				return err
+			}
+			if e.Hash() != want {
+				continue
+			}
+			if err := x.toChain(ctx, all, &all[i]); err != nil {
+				return err
+			}
+			want, found = e.Prev, true
+			break
+		}
+		if !found {
+			return fmt.Errorf("entry %d is not here", seq)
+		}
+	}
+	return nil
 }
 
 // show moves a line from the tail to its index.
@@ -285,7 +396,7 @@ func (t *writer) indexOf(ctx context.Context, room int64, id ordering.EntryID, h
 	}
 	var e stored
 	err = t.order.entry.QueryRowContext(ctx, room, origin, number(id.Seq)).
-		Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final)
+		Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !e.final.Valid {
 		return head, nil
 	}
@@ -296,7 +407,7 @@ const installEntries = 64 // of a chain read at a time by install; at most 5 MiB
 
 // install takes up a snapshot with the final list up to it.
 func (t *writer) install(ctx context.Context, room int64, in *Install) error {
-	if len(in.Order) != len(in.Hashes) {
+	if len(in.Order) != len(in.Hashes) || len(in.Order) != len(in.Entries) {
 		return errors.New("its order and its hashes differ in length")
 	}
 	if _, err := t.control.clear.ExecContext(ctx, room); err != nil {
@@ -311,22 +422,26 @@ func (t *writer) install(ctx context.Context, room int64, in *Install) error {
 		return err
 	}
 	for i, l := range in.Order {
-		f := linear.Final{ID: l.EntryID, Fate: linear.Shown, Index: in.First + uint64(i), OrderHash: in.Hashes[i], Source: l.Source}
+		f := linear.Final{ID: l.EntryID, Hash: in.Entries[i], Fate: linear.Shown, Index: in.First + uint64(i), OrderHash: in.Hashes[i], Source: l.Source}
 		if err := x.emit(ctx, &f); err != nil {
 			return fmt.Errorf("%s: %w", f.ID, err)
 		}
 	}
-	for _, o := range in.Emitted.Origins() {
-		if err := x.consumeChain(ctx, o, in.Emitted[o]); err != nil {
-			return fmt.Errorf("chain %s up to %d: %w", ordering.OriginTag(o), in.Emitted[o], err)
+	for _, e := range in.Emitted {
+		if err := x.consumeChain(ctx, e); err != nil {
+			return fmt.Errorf("chain %s up to %d: %w", ordering.OriginTag(e.Origin), e.Seq, err)
 		}
 	}
 	return x.end(ctx)
 }
 
-// consumeChain lets what was not emitted of a chain up to last go without an index.
-func (x *emission) consumeChain(ctx context.Context, o ordering.Origin, last uint64) error {
+// consumeChain lets what was not emitted of a chain up to its tip go without an index.
+func (x *emission) consumeChain(ctx context.Context, tip linear.Emitted) error {
+	o, last := tip.Origin, tip.Seq
 	origin, err := x.t.origin(ctx, o)
+	if err == nil {
+		err = x.follow(ctx, origin, tip)
+	}
 	if err != nil {
 		return err
 	}
@@ -366,7 +481,7 @@ func (x *emission) consumeChain(ctx context.Context, o ordering.Origin, last uin
 
 // drop lets an entry go without an index unless it has one.
 func (x *emission) drop(ctx context.Context, e *ordering.Entry) error {
-	f := linear.Final{ID: e.ID()}
+	f := linear.Final{ID: e.ID(), Hash: e.Hash()}
 	if !e.Kind.Sealed() {
 		f.Fate = linear.Silent
 	}

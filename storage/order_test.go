@@ -220,8 +220,9 @@ func TestAListResumesFromTheDiskAndFromASnapshot(t *testing.T) {
 	if err != nil || done == 0 {
 		t.Fatal(done, err)
 	}
-	in := &Install{Mark: list.Mark(), First: done + 1, Emitted: list.Emitted()}
+	in := &Install{Mark: list.Mark(), First: done + 1, Emitted: must(s.Emitted(t.Context(), room))(t)}
 	in.Order = must(s.Listed(t.Context(), room, done, MaxListed))(t)
+	in.Entries = make([]ordering.Hash, len(in.Order))
 	for _, r := range must(s.Finals(t.Context(), room, done, 1000))(t) {
 		in.Hashes = append(in.Hashes, r.Final.OrderHash)
 	}
@@ -258,10 +259,10 @@ func TestASnapshotAheadOfTheEntriesIsRefused(t *testing.T) {
 		places = append(places, ordering.Listed{EntryID: f.ID, Source: f.Source})
 	}
 	for _, in := range []*Install{
-		{First: 1, Order: places, Hashes: make([]ordering.Hash, 2)},
-		{First: 1, Order: places[:1], Hashes: make([]ordering.Hash, 1), Emitted: ordering.Vector{a.origin: 2}},
-		{First: 1, Order: places[:1]},
-		{First: 2, Order: places[:1], Hashes: make([]ordering.Hash, 1)},
+		{First: 1, Order: places, Entries: make([]ordering.Hash, 2), Hashes: make([]ordering.Hash, 2)},
+		{First: 1, Order: places[:1], Entries: make([]ordering.Hash, 1), Hashes: make([]ordering.Hash, 1), Emitted: []linear.Emitted{{Origin: a.origin, Seq: 2, Hash: two.Entry.Hash()}}},
+		{First: 1, Order: places[:1], Entries: make([]ordering.Hash, 1)},
+		{First: 2, Order: places[:1], Entries: make([]ordering.Hash, 1), Hashes: make([]ordering.Hash, 1)},
 	} {
 		if err := s.Commit(t.Context(), &Write{Room: room, Install: in}); err == nil {
 			t.Errorf("installed: %+v", in)

@@ -74,6 +74,7 @@ type statements struct {
 	firstUnread, readUpTo, entry, writers   *sql.Stmt
 	receipts                                *sql.Stmt
 	unreadable, sealed                      *sql.Stmt
+	closersBeside, closersAbout             *sql.Stmt
 	restore, closers, runBody, newest, high *sql.Stmt
 	peers                                   *sql.Stmt
 	head, finals, listed                    *sql.Stmt
@@ -142,7 +143,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&q.since, `SELECT ` + rowColumns + ` FROM entries e INDEXED BY entries_room
 			WHERE room = ` + roomNum + ` AND num > ?2 AND place IS NOT NULL AND hidden = 0 ORDER BY num LIMIT ?3`},
 		{&q.find, `SELECT ` + rowColumns + ` FROM entries e
-				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3 AND place IS NOT NULL
+				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3 AND branch = 0 AND place IS NOT NULL
 			UNION ALL SELECT ` + previewColumns + ` FROM previews
 				WHERE room = ` + roomNum + ` AND origin IN (SELECT num FROM origins WHERE tag = ?2) AND seq = ?3
 			LIMIT 1`},
@@ -167,7 +168,7 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 				LIMIT 1) e`},
 		{&q.readUpTo, `SELECT read_final FROM rooms WHERE id = ?`},
 		{&q.entry, `SELECT arrived_ms, bytes FROM entries
-			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq = ?3`},
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq = ?3 AND branch = 0`},
 		{&q.writers, `SELECT DISTINCT (SELECT o.origin FROM origins o WHERE o.num = e.origin) FROM (
 				SELECT origin, arrived_ms FROM entries INDEXED BY entries_room
 					WHERE room = ` + roomNum + ` AND place IS NOT NULL ORDER BY num DESC LIMIT ?3) e
@@ -175,12 +176,16 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&q.receipts, `SELECT device, person, name, up_to, signed, sig FROM receipts WHERE room = ` + roomNum + ` ORDER BY device, person LIMIT ?2`},
 
 		{&q.unreadable, `SELECT bytes FROM entries INDEXED BY lines_sealed
-			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 ORDER BY num LIMIT ?3`},
+			WHERE room = ` + roomNum + ` AND sealed_by = ?2 AND readable = 0 AND branch = 0 ORDER BY num LIMIT ?3`},
 		{&q.sealed, sealedText},
-		{&q.restore, `SELECT num, run, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
+		{&q.restore, `SELECT num, run, branch > 0, bytes FROM entries INDEXED BY entries_room WHERE room = ` + roomNum + ` AND num > ?2 ORDER BY num LIMIT ?3`},
 		{&q.closers, `SELECT num, seq, run, sig FROM entries
-			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
-		{&q.runBody, `SELECT bytes FROM entries
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq > ?3 AND branch = 0 AND run > 0 AND num <= ?4 ORDER BY seq LIMIT ?5`},
+		{&q.closersBeside, `SELECT num, seq, run, sig FROM entries INDEXED BY entries_beside
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND branch > 0 AND seq > ?3 AND run > 0 AND num <= ?4 ORDER BY num LIMIT ?5`},
+		{&q.closersAbout, `SELECT num, seq, run, sig FROM entries
+			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq BETWEEN ?3 AND ?4 AND run > seq - ?3 ORDER BY seq LIMIT ?5`},
+		{&q.runBody, `SELECT num, bytes FROM entries
 			WHERE room = ` + roomNum + ` AND origin = (SELECT num FROM origins WHERE origin = ?2) AND seq BETWEEN ?3 AND ?4 ORDER BY seq`},
 		{&q.newest, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM entries e INDEXED BY lines_shown
 			WHERE room = ` + roomNum + ` AND hidden = 0 AND place IS NOT NULL ORDER BY place DESC LIMIT ?2`},

@@ -21,6 +21,8 @@ const (
 	// to maxAhead: a few wants of a big room cost little, and so does a
 	// requester that is far behind.
 	maxAhead = 64
+
+	maxBeside = 1 << 16 // runs beside a chain in one answer
 )
 
 // Restore returns all entries of the room in acceptance order, each with its Run,
@@ -36,7 +38,7 @@ func (s *Store) Restore(ctx context.Context, room ordering.RoomID) iter.Seq2[Ent
 		for {
 			chunk, err := query(ctx, s.stmts.restore, "entries", func(rows *sql.Rows) (n numbered, err error) {
 				var raw []byte
-				if err := rows.Scan(&n.num, &n.entry.Run, &raw); err != nil {
+				if err := rows.Scan(&n.num, &n.entry.Run, &n.entry.Beside, &raw); err != nil {
 					return n, err
 				}
 				n.entry.Entry, err = ordering.DecodeEntry(raw)
@@ -80,6 +82,33 @@ type cursor struct {
 	ahead  []runEnd // not empty in a heap
 	chunk  int      // length of the last look-up; less was found = no more
 	full   bool
+}
+
+// beside walks the runs of an origin that are beside its chain. There are few.
+func (s *Store) beside(ctx context.Context, room ordering.RoomID, w ordering.Want, high int64) (*cursor, error) {
+	ahead, err := query(ctx, s.stmts.closersBeside, "runs beside a chain", scanRunEnd, room[:], w.Origin.Bytes(), number(w.After), high, maxBeside)
+	return &cursor{origin: w.Origin, ahead: ahead}, err
+}
+
+// holding returns the runs that hold the entry which a want names.
+func (s *Store) holding(ctx context.Context, room ordering.RoomID, w ordering.Want) (*cursor, error) {
+	seq := w.After + 1
+	ends, err := query(ctx, s.stmts.closersAbout, "runs", scanRunEnd, room[:], w.Origin.Bytes(), number(seq), number(seq+ordering.MaxRunEntries-1), maxBeside)
+	if err != nil {
+		return nil, err
+	}
+	c := &cursor{origin: w.Origin}
+	for _, e := range ends {
+		run, err := s.run(ctx, room, w.Origin, e)
+		if err != nil {
+			return nil, err
+		}
+		if x := run.Entries[seq-run.First().Seq]; ordering.TipOf(x.Seq, x.Hash()) == w.Tip {
+			c.ahead = append(c.ahead, e)
+			break
+		}
+	}
+	return c, nil
 }
 
 // fill looks further ahead when nothing is left. No runs are left afterwards when ahead is empty.
@@ -127,13 +156,25 @@ func (s *Store) runs(ctx context.Context, room ordering.RoomID, wants []ordering
 		return fmt.Errorf("storage: read runs: %w", err)
 	}
 	var h cursors
+	add := func(c *cursor, err error) error {
+		if err == nil && len(c.ahead) > 0 {
+			h = append(h, c)
+		}
+		return err
+	}
 	for _, w := range wants {
+		if w.Tip != (ordering.Tip{}) {
+			if err := add(s.holding(ctx, room, w)); err != nil {
+				return err
+			}
+			continue
+		}
 		c := &cursor{origin: w.Origin}
-		if err := c.fill(ctx, s, room, w.After, high); err != nil {
+		if err := add(c, c.fill(ctx, s, room, w.After, high)); err != nil {
 			return err
 		}
-		if len(c.ahead) > 0 {
-			h = append(h, c)
+		if err := add(s.beside(ctx, room, w, high)); err != nil {
+			return err
 		}
 	}
 	heap.Init(&h)
@@ -168,12 +209,31 @@ func (s *Store) runs(ctx context.Context, room ordering.RoomID, wants []ordering
 
 // run reads the run that ends at e.
 func (s *Store) run(ctx context.Context, room ordering.RoomID, o ordering.Origin, e runEnd) (ordering.Run, error) {
-	entries, err := query(ctx, s.stmts.runBody, "run", scanEntry,
-		room[:], o.Bytes(), number(e.seq-uint64(e.length)+1), number(e.seq))
-	if err == nil && len(entries) != e.length {
-		err = errors.New("storage: read run: entries are missing")
+	type numbered struct {
+		num   int64
+		entry *ordering.Entry
 	}
-	return ordering.Run{Entries: entries, Sig: e.sig}, err
+	all, err := query(ctx, s.stmts.runBody, "run", func(rows *sql.Rows) (n numbered, err error) {
+		var raw []byte
+		if err = rows.Scan(&n.num, &raw); err == nil {
+			n.entry, err = ordering.DecodeEntry(raw)
+		}
+		return n, err
+	}, room[:], o.Bytes(), number(e.seq-uint64(e.length)+1), number(e.seq))
+	if err != nil {
+		return ordering.Run{}, err
+	}
+	entries := make([]*ordering.Entry, 0, e.length) // the last first
+	for _, n := range slices.Backward(all) {        // other branches may lie between
+		if n.num == e.num || len(entries) > 0 && entries[len(entries)-1].Prev == n.entry.Hash() {
+			entries = append(entries, n.entry)
+		}
+	}
+	if len(entries) != e.length {
+		return ordering.Run{}, errors.New("storage: read run: entries are missing")
+	}
+	slices.Reverse(entries)
+	return ordering.Run{Entries: entries, Sig: e.sig}, nil
 }
 
 // Newest returns the runs that hold the last n lines (at most chat.MaxPage) of

@@ -25,7 +25,7 @@ type writer struct {
 
 	findRoom, addRoom, setRoom, addTotal *sql.Stmt
 	findOrigin, addOrigin                *sql.Stmt
-	addEntry, getEntry, countRun, lineAt *sql.Stmt
+	addEntry, getPlace, countRun, lineAt *sql.Stmt
 	findTwin, findRepeat                 *sql.Stmt
 	setHidden, openLine                  *sql.Stmt
 	addWords, addKey, put, remove        *sql.Stmt
@@ -73,11 +73,11 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.findOrigin, `SELECT num FROM origins WHERE origin = ?`},
 		{&t.addOrigin, `INSERT INTO origins (origin, tag) VALUES (?, ?)`},
 
-		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, arrived_ms, ` + lineColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
-		{&t.getEntry, `SELECT bytes FROM entries WHERE room = ? AND origin = ? AND seq = ?`},
-		{&t.countRun, `SELECT count(*) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
-		{&t.lineAt, `SELECT num, place, hidden, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND place IS NOT NULL`},
+		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, arrived_ms, branch, hidden, ` + lineColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.getPlace, `SELECT count(*) FILTER (WHERE bytes = ?4), coalesce(max(branch), 0), count(final) FROM entries WHERE room = ?1 AND origin = ?2 AND seq = ?3`},
+		{&t.countRun, `SELECT count(DISTINCT seq) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
+		{&t.lineAt, `SELECT num, place, hidden, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND branch = 0 AND place IS NOT NULL`},
 
 		{&t.findTwin, `SELECT num, place FROM entries INDEXED BY lines_stamp
 			WHERE room = ? AND stamp = ? AND payload = ? AND hidden = 0 AND num <> ? ORDER BY place DESC LIMIT 1`},
@@ -394,20 +394,30 @@ func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num 
 			return 0, 0, err
 		}
 	}
-	values := make([]any, 0, entryColumns)
-	values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload, time.Now().UnixMilli())
-	num, err = insert(ctx, t.addEntry, appendLine(values, x.Line))
-	if err != nil {
-		return 0, 0, err
+	add := func(branch int64) (int64, error) {
+		values := make([]any, 0, entryColumns)
+		values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload, time.Now().UnixMilli(), branch, branch > 0)
+		return insert(ctx, t.addEntry, appendLine(values, x.Line))
+	}
+	if !x.Beside {
+		if num, err = add(0); err != nil {
+			return 0, 0, err
+		}
 	}
 	if num == 0 {
-		return 0, 0, t.sameEntry(ctx, room, origin, e)
+		branch, err := t.freeBranch(ctx, room, origin, x)
+		if err != nil || branch == 0 {
+			return 0, 0, err
+		}
+		st = stamp{} // nothing is a repeat of what is not shown
+		num, err = add(branch)
+		return num, 0, err
 	}
 	more, err := t.settle(ctx, room, num, place, st)
 	return num, shown + more, err
 }
 
-const entryColumns = 16 // values of addEntry
+const entryColumns = 18 // values of addEntry
 
 // insert returns the new row's number, 0 when it was in conflict with another.
 func insert(ctx context.Context, st *sql.Stmt, values []any) (int64, error) {
@@ -443,14 +453,20 @@ func (t *writer) wholeRun(ctx context.Context, room, origin int64, last uint64, 
 	return err
 }
 
-// sameEntry fails unless this very entry is here.
-func (t *writer) sameEntry(ctx context.Context, room, origin int64, e *ordering.Entry) error {
-	var have []byte
-	err := t.getEntry.QueryRowContext(ctx, room, origin, int64(e.Seq)).Scan(&have)
-	if err == nil && !bytes.Equal(have, e.Bytes()) {
-		err = errors.New("another entry has its place")
+// freeBranch returns under which number an entry is kept beside its chain, 0 when
+// it is here already. It fails when the entry is said to be of the chain and
+// another has its place there, unless that one is final: then the final order has
+// named another branch than the one that was held first.
+func (t *writer) freeBranch(ctx context.Context, room, origin int64, x *Entry) (int64, error) {
+	var same, last, final int64
+	err := t.getPlace.QueryRowContext(ctx, room, origin, int64(x.Entry.Seq), x.Entry.Bytes()).Scan(&same, &last, &final)
+	switch {
+	case err != nil || same > 0:
+		return 0, err
+	case !x.Beside && final == 0:
+		return 0, errors.New("another entry has its place")
 	}
-	return err
+	return last + 1, nil
 }
 
 // settle hides, of a shown line and its twin, a shown readable line with the same

@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -28,6 +29,7 @@ type census struct {
 
 type fact struct {
 	at     ordering.Key
+	hash   ordering.Hash // of the entry: a fork has two at one key
 	kind   ordering.Kind
 	author ordering.DeviceKey
 	device ordering.DeviceKey // whom it concerns
@@ -129,7 +131,7 @@ func (c *census) judge(seen *facts, e *ordering.Entry) ordering.Reason {
 // read makes a fact of a membership entry, and checks the body of any kind that
 // travels in plain.
 func (c *census) read(seen *facts, e *ordering.Entry) (fact, bool) {
-	f := fact{at: e.Key(), kind: e.Kind, author: e.Origin.Device, device: e.Origin.Device, past: seen}
+	f := fact{at: e.Key(), hash: e.Hash(), kind: e.Kind, author: e.Origin.Device, device: e.Origin.Device, past: seen}
 	var err error
 	switch e.Kind {
 	case ordering.KindGenesis:
@@ -288,7 +290,9 @@ func admitting(f *fact) bool {
 }
 
 // earlier reports whether a stands before b, or b is nil.
-func earlier(a, b *fact) bool { return b == nil || a.at.Compare(b.at) < 0 }
+func earlier(a, b *fact) bool {
+	return b == nil || cmp.Or(a.at.Compare(b.at), compareHashes(a.hash, b.hash)) < 0
+}
 
 func (c *census) revoked(set *facts, key ordering.InviteKey) bool {
 	for range c.where(set, func(f *fact) bool { return f.kind == ordering.KindRevoke && f.invite.Key == key }) {

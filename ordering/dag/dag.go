@@ -10,7 +10,7 @@ package dag
 
 import (
 	"cmp"
-	"maps"
+	"math"
 	"slices"
 
 	"tertulia/ordering"
@@ -24,11 +24,21 @@ const (
 	MaxParkedBytesOfPeer = MaxParkedBytes / 4
 )
 
+// Limits on entries beside the chain that was held first. What another member's
+// entry depends on, or the final order names, is taken beyond them.
+const (
+	MaxForkedOfOrigin = 256
+	MaxForked         = 4096 // of a room
+)
+
 // Accepted is a run that was taken. The first Skip entries were held already.
 type Accepted struct {
 	Run  ordering.Verified
 	Skip int
 	From ordering.DeviceKey // who brought it; the own device for own words
+	// Branch is the entry with which the run's branch leaves the chain that was
+	// held first; zero for a run of that chain.
+	Branch ordering.Hash
 }
 
 // Entries returns the entries that are new.
@@ -38,13 +48,15 @@ func (a Accepted) Entries() []*ordering.Entry { return a.Run.Run().Entries[a.Ski
 type Graph struct {
 	room   ordering.RoomID
 	chains map[ordering.Origin][]vertex
-	heads  map[ordering.EntryID]vertex // entries that no other names
-	clock  uint64                      // highest ts held
+	beside map[ordering.Hash]branched // entries of forked origins that are not on their chain
+	forks  map[ordering.Origin]*fork
+	heads  map[ordering.Hash]head // entries that no other names
+	clock  uint64                 // highest ts held
 	have   ordering.Vector
 	people census
 
-	parked  map[ordering.EntryID]*parked // by the run's last entry
-	waiting map[ordering.EntryID][]*parked
+	parked  map[ordering.Hash]*parked // by the run's last entry
+	waiting map[ordering.Hash][]*parked
 	freed   []*parked // off the shelf, to be judged before Accept returns
 	shelf   load
 	loads   map[ordering.DeviceKey]load
@@ -57,6 +69,26 @@ type vertex struct {
 	seen *facts // membership entries in its past, itself included
 }
 
+// branched is an entry that has another beside it, or follows one that has.
+type branched struct {
+	vertex
+	ref  ordering.Ref
+	prev ordering.Hash
+	root ordering.Hash // of the first entry of its branch
+}
+
+// fork is what is known of an origin with two entries at one place.
+type fork struct {
+	entries int  // beside its chain
+	full    bool // more were refused
+}
+
+// head is an entry that no other names.
+type head struct {
+	ordering.Ref
+	ts uint64
+}
+
 // load is a number of parked runs and their bytes.
 type load struct{ runs, bytes int }
 
@@ -64,11 +96,11 @@ type load struct{ runs, bytes int }
 type parked struct {
 	run     ordering.Verified
 	from    ordering.DeviceKey
-	missing []ordering.EntryID
+	missing []ordering.Ref
 	needed  bool // another member's entry depends on it (see held)
 }
 
-func (p *parked) last() ordering.EntryID { return p.run.Run().Last().ID() }
+func (p *parked) last() ordering.Ref { return p.run.Run().Last().Ref() }
 
 // New returns the empty graph of a room. Its genesis entry must be accepted
 // before any other.
@@ -76,17 +108,20 @@ func New(room ordering.RoomID) *Graph {
 	return &Graph{
 		room:    room,
 		chains:  make(map[ordering.Origin][]vertex),
-		heads:   make(map[ordering.EntryID]vertex),
+		beside:  make(map[ordering.Hash]branched),
+		forks:   make(map[ordering.Origin]*fork),
+		heads:   make(map[ordering.Hash]head),
 		have:    make(ordering.Vector),
 		people:  newCensus(),
-		parked:  make(map[ordering.EntryID]*parked),
-		waiting: make(map[ordering.EntryID][]*parked),
+		parked:  make(map[ordering.Hash]*parked),
+		waiting: make(map[ordering.Hash][]*parked),
 		loads:   make(map[ordering.DeviceKey]load),
 		refused: make(map[ordering.Reason]uint64),
 	}
 }
 
-// Have returns the vector of entries held. The caller does not change it.
+// Have returns the vector of entries held: of a forked origin, of the branch that
+// was held first. The caller does not change it.
 func (g *Graph) Have() ordering.Vector { return g.have }
 
 // Clock returns the highest ts held; it is the room's Lamport clock here.
@@ -107,11 +142,12 @@ func (g *Graph) Refused() map[ordering.Reason]uint64 { return g.refused }
 func (g *Graph) Room() ordering.RoomID { return g.room }
 
 // Holds reports whether the entry is in the graph.
-func (g *Graph) Holds(id ordering.EntryID) bool { return !g.lacks(id) }
+func (g *Graph) Holds(id ordering.EntryID) bool { return id.Seq <= g.have[id.Origin] }
 
-// HashOf returns the hash of an entry held.
+// HashOf returns the hash of an entry held: of a forked origin, of the branch that
+// was held first.
 func (g *Graph) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
-	if id.Seq == 0 || g.lacks(id) {
+	if id.Seq == 0 || !g.Holds(id) {
 		return ordering.Hash{}, false
 	}
 	return g.chains[id.Origin][id.Seq-1].hash, true
@@ -165,22 +201,20 @@ func (g *Graph) Next(o ordering.Origin) ordering.Entry {
 	if len(chain) > 0 {
 		e.Prev = chain[len(chain)-1].hash
 	}
-	type head struct {
-		ordering.Ref
-		ts uint64
-	}
 	var heads []head
-	for id, v := range g.heads {
-		if id.Origin != o {
-			heads = append(heads, head{ordering.Ref{EntryID: id, Hash: v.hash}, v.ts})
+	for _, h := range g.heads {
+		if h.Origin != o {
+			heads = append(heads, h)
 		}
 	}
 	slices.SortFunc(heads, func(a, b head) int {
-		return ordering.Key{TS: b.ts, EntryID: b.EntryID}.Compare(ordering.Key{TS: a.ts, EntryID: a.EntryID})
+		return cmp.Or(ordering.Key{TS: b.ts, EntryID: b.EntryID}.Compare(ordering.Key{TS: a.ts, EntryID: a.EntryID}), compareHashes(a.Hash, b.Hash))
 	})
-	heads = heads[:min(len(heads), ordering.MaxDeps)]
 	for _, h := range heads {
-		e.Deps = append(e.Deps, h.Ref)
+		named := slices.ContainsFunc(e.Deps, func(d ordering.Ref) bool { return d.Origin == h.Origin }) // one branch at a time
+		if !named && len(e.Deps) < ordering.MaxDeps {
+			e.Deps = append(e.Deps, h.Ref)
+		}
 	}
 	slices.SortFunc(e.Deps, func(a, b ordering.Ref) int { return a.Origin.Compare(b.Origin) })
 	return e
@@ -223,15 +257,21 @@ func (g *Graph) accept(p *parked) ([]Accepted, error) {
 // Take is Accept for a run that the final order names: its author's removal does
 // not hold it back, since every replica takes it.
 func (g *Graph) Take(from ordering.DeviceKey, v ordering.Verified) ([]Accepted, error) {
-	if p, ok := g.parked[v.Run().Last().ID()]; ok && p.run.Run().Last().Hash() == v.Run().Last().Hash() {
-		g.forget(p.last())
-	}
+	g.forget(v.Run().Last().Hash())
 	return g.accept(&parked{run: v, from: from, needed: true})
 }
 
-// Restore adds an entry read back from the own disk, in acceptance order. It was
-// judged when it was written.
-func (g *Graph) Restore(e *ordering.Entry) { g.add(e) }
+// Restore adds an entry read back from the own disk, in acceptance order, and
+// returns its branch (see Accepted). It was judged when it was written; beside
+// says that the disk holds another in its place of the chain.
+func (g *Graph) Restore(e *ordering.Entry, beside bool) ordering.Hash {
+	root := ordering.Hash{}
+	if beside || !g.continues(e) {
+		root = g.branch(e)
+	}
+	g.add(e, root)
+	return root
+}
 
 // take judges one run: it is added, parked or refused.
 func (g *Graph) take(p *parked) ([]Accepted, *ordering.Refusal) {
@@ -244,17 +284,11 @@ func (g *Graph) take(p *parked) ([]Accepted, *ordering.Refusal) {
 	}
 
 	skip := 0
-	if held := uint64(len(chain)); first.Seq <= held {
-		for skip < len(run.Entries) && first.Seq+uint64(skip) <= held {
-			e := run.Entries[skip]
-			if chain[e.Seq-1].hash != e.Hash() {
-				return nil, ordering.Refuse(ordering.Fork, e.ID())
-			}
-			skip++
-		}
-		if skip == len(run.Entries) {
-			return nil, ordering.Refuse(ordering.Duplicate, run.Last().ID())
-		}
+	for skip < len(run.Entries) && g.HoldsRef(run.Entries[skip].Ref()) {
+		skip++
+	}
+	if skip == len(run.Entries) {
+		return nil, ordering.Refuse(ordering.Duplicate, run.Last().ID())
 	}
 	if len(g.chains) >= ordering.MaxOrigins && len(chain) == 0 {
 		return nil, ordering.Refuse(ordering.TooMany, first.ID())
@@ -276,11 +310,19 @@ func (g *Graph) take(p *parked) ([]Accepted, *ordering.Refusal) {
 	if first.Kind != ordering.KindGenesis && !g.IsMember(o.Device) && !needed {
 		return nil, g.park(from, v, nil, false)
 	}
-	for _, e := range run.Entries[skip:] {
-		g.forget(e.ID()) // what waited for this place came to nothing
-		g.add(e)
+	var root ordering.Hash
+	if e := run.Entries[skip]; !g.continues(e) {
+		if !needed && !g.needs(run) && g.crowded(o, len(run.Entries)-skip) {
+			g.forkOf(o).full = true
+			return nil, ordering.Refuse(ordering.Fork, e.ID())
+		}
+		root = g.branch(e)
 	}
-	return []Accepted{{Run: v, Skip: skip, From: from}}, nil
+	for _, e := range run.Entries[skip:] {
+		g.forget(e.Hash()) // a shorter run that waited
+		g.add(e, root)
+	}
+	return []Accepted{{Run: v, Skip: skip, From: from, Branch: root}}, nil
 }
 
 // shape checks what needs no past.
@@ -305,30 +347,23 @@ func (g *Graph) shape(run ordering.Run) *ordering.Refusal {
 }
 
 // missing returns the entries that must come first.
-func (g *Graph) missing(run ordering.Run, skip int) ([]ordering.EntryID, *ordering.Refusal) {
-	var ids []ordering.EntryID
-	first, held := run.Entries[skip], uint64(len(g.chains[run.Origin()]))
-	switch {
-	case first.Seq > held+1:
-		ids = append(ids, ordering.EntryID{Origin: first.Origin, Seq: first.Seq - 1})
-	case held > 0 && first.Prev != g.chains[first.Origin][held-1].hash:
-		return nil, ordering.Refuse(ordering.Fork, first.ID())
-	case held == 0 && first.Prev != ordering.Hash{}:
+func (g *Graph) missing(run ordering.Run, skip int) ([]ordering.Ref, *ordering.Refusal) {
+	var refs []ordering.Ref
+	first := run.Entries[skip]
+	if first.Seq == 1 && first.Prev != (ordering.Hash{}) {
 		return nil, ordering.Refuse(ordering.BadChain, first.ID())
+	}
+	if prev := previous(first); first.Seq > 1 && !g.HoldsRef(prev) {
+		refs = append(refs, prev)
 	}
 	for _, e := range run.Entries[skip:] {
 		for _, d := range e.Deps {
-			c := g.chains[d.Origin]
-			if d.Seq > uint64(len(c)) {
-				if !slices.Contains(ids, d.EntryID) {
-					ids = append(ids, d.EntryID)
-				}
-			} else if c[d.Seq-1].hash != d.Hash {
-				return nil, ordering.Refuse(ordering.BadDep, e.ID())
+			if !g.HoldsRef(d) && !slices.Contains(refs, d) {
+				refs = append(refs, d)
 			}
 		}
 	}
-	return ids, nil
+	return refs, nil
 }
 
 // judge checks ts and entitlement; the past is held.
@@ -337,12 +372,12 @@ func (g *Graph) judge(run ordering.Run, skip int) *ordering.Refusal {
 	var seen *facts
 	first := run.Entries[skip]
 	if first.Seq > 1 {
-		prev := g.chains[first.Origin][first.Seq-2]
+		prev, _ := g.find(previous(first))
 		ts, seen = prev.ts, prev.seen
 	}
 	for _, e := range run.Entries[skip:] {
 		for _, d := range e.Deps {
-			v := g.chains[d.Origin][d.Seq-1]
+			v, _ := g.find(d)
 			ts = max(ts, v.ts)
 			seen = g.people.union(seen, v.seen)
 		}
@@ -357,22 +392,28 @@ func (g *Graph) judge(run ordering.Run, skip int) *ordering.Refusal {
 	return nil
 }
 
-// add appends an entry to its chain.
-func (g *Graph) add(e *ordering.Entry) {
+// add appends an entry to its chain or, with a root, to a branch beside it.
+func (g *Graph) add(e *ordering.Entry, root ordering.Hash) {
 	var seen *facts
-	chain := g.chains[e.Origin]
-	if n := len(chain); n > 0 {
-		seen = chain[n-1].seen
-		delete(g.heads, ordering.EntryID{Origin: e.Origin, Seq: uint64(n)})
+	if e.Seq > 1 {
+		prev, _ := g.find(previous(e))
+		seen = prev.seen
+		delete(g.heads, e.Prev)
 	}
 	for _, d := range e.Deps {
-		seen = g.people.union(seen, g.chains[d.Origin][d.Seq-1].seen)
-		delete(g.heads, d.EntryID)
+		v, _ := g.find(d)
+		seen = g.people.union(seen, v.seen)
+		delete(g.heads, d.Hash)
 	}
 	v := vertex{hash: e.Hash(), ts: e.TS, seen: g.people.record(seen, e)}
-	g.chains[e.Origin] = append(chain, v)
-	g.heads[e.ID()] = v
-	g.have[e.Origin] = e.Seq
+	if root == (ordering.Hash{}) {
+		g.chains[e.Origin] = append(g.chains[e.Origin], v)
+		g.have[e.Origin] = e.Seq
+	} else {
+		g.beside[v.hash] = branched{v, e.Ref(), e.Prev, root}
+		g.forkOf(e.Origin).entries++
+	}
+	g.heads[v.hash] = head{e.Ref(), e.TS}
 	g.clock = max(g.clock, e.TS)
 }
 
@@ -380,53 +421,60 @@ func (g *Graph) add(e *ordering.Entry) {
 // origin everything up to the seq given. It is empty for any other run.
 func (g *Graph) Missing(v ordering.Verified) ordering.Vector {
 	want := make(ordering.Vector)
-	if p, ok := g.parked[v.Run().Last().ID()]; ok {
-		for _, id := range p.missing {
-			if g.lacks(id) {
-				want[id.Origin] = max(want[id.Origin], id.Seq)
-			}
-		}
+	for _, r := range g.Awaits(v) {
+		want[r.Origin] = max(want[r.Origin], r.Seq)
 	}
 	return want
 }
 
+// Awaits names the entries for which a parked run waits.
+func (g *Graph) Awaits(v ordering.Verified) []ordering.Ref {
+	p, ok := g.parked[v.Run().Last().Hash()]
+	if !ok {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.missing), g.HoldsRef)
+}
+
 // Reach returns how much of each chain is here, the shelf included: what lies
-// beyond is worth asking for. It differs from Have only for removed authors,
-// whose runs stay on the shelf until somebody depends on them. The caller does
-// not change it.
+// beyond is worth asking for. It differs from Sync only for removed authors,
+// whose runs stay on the shelf until somebody depends on them, and for origins
+// with more branches than are kept. The caller does not change it.
 func (g *Graph) Reach() ordering.Vector {
-	if g.shelf.runs == 0 {
+	if g.shelf.runs == 0 && len(g.forks) == 0 {
 		return g.have
 	}
-	reach := g.have.Clone()
+	reach := g.Sync().Clone()
 	for _, last := range g.shelved() {
-		if !g.IsMember(last.Origin.Device) && g.parked[last].run.Run().First().Seq <= reach[last.Origin]+1 {
+		if !g.IsMember(last.Origin.Device) && g.parked[last.Hash].run.Run().First().Seq <= reach[last.Origin]+1 {
 			reach[last.Origin] = max(reach[last.Origin], last.Seq)
+		}
+	}
+	for o, f := range g.forks {
+		if f.full {
+			reach[o] = math.MaxUint64
 		}
 	}
 	return reach
 }
 
 // park keeps a run until its past is here, within the limits.
-func (g *Graph) park(from ordering.DeviceKey, v ordering.Verified, missing []ordering.EntryID, needed bool) *ordering.Refusal {
+func (g *Graph) park(from ordering.DeviceKey, v ordering.Verified, missing []ordering.Ref, needed bool) *ordering.Refusal {
 	run := v.Run()
 	id, size := run.Last().ID(), run.Size()
-	if p, ok := g.parked[id]; ok {
-		if p.run.Run().Last().Hash() == run.Last().Hash() {
-			p.needed = p.needed || needed
-			return ordering.Refuse(ordering.Duplicate, id)
-		}
-		return ordering.Refuse(ordering.Fork, id)
+	if p, ok := g.parked[run.Last().Hash()]; ok {
+		p.needed = p.needed || needed
+		return ordering.Refuse(ordering.Duplicate, id)
 	}
 	if l := g.loads[from]; g.shelf.runs >= MaxParkedRuns || l.runs >= MaxParkedRunsOfPeer ||
 		g.shelf.bytes+size > MaxParkedBytes || l.bytes+size > MaxParkedBytesOfPeer {
 		return ordering.Refuse(ordering.TooMany, id)
 	}
 	p := &parked{run: v, from: from, missing: missing, needed: needed}
-	g.parked[id] = p
+	g.parked[run.Last().Hash()] = p
 	g.account(p, 1)
 	for _, m := range missing {
-		g.waiting[m] = append(g.waiting[m], p)
+		g.waiting[m.Hash] = append(g.waiting[m.Hash], p)
 	}
 	if needed || g.IsMember(run.Origin().Device) {
 		g.need(missing)
@@ -437,7 +485,7 @@ func (g *Graph) park(from ordering.DeviceKey, v ordering.Verified, missing []ord
 // release takes off the shelf the runs that may have become acceptable by a.
 func (g *Graph) release(a Accepted) {
 	for _, e := range a.Entries() {
-		for _, p := range slices.Clone(g.waiting[e.ID()]) {
+		for _, p := range slices.Clone(g.waiting[e.Hash()]) {
 			if !slices.ContainsFunc(p.missing, g.lacks) {
 				g.free(p)
 			}
@@ -446,22 +494,27 @@ func (g *Graph) release(a Accepted) {
 }
 
 // shelved returns the parked runs' last entries in a fixed order.
-func (g *Graph) shelved() []ordering.EntryID {
-	return slices.SortedFunc(maps.Keys(g.parked), func(a, b ordering.EntryID) int {
-		return ordering.Key{EntryID: a}.Compare(ordering.Key{EntryID: b})
+func (g *Graph) shelved() []ordering.Ref {
+	refs := make([]ordering.Ref, 0, len(g.parked))
+	for _, p := range g.parked {
+		refs = append(refs, p.last())
+	}
+	slices.SortFunc(refs, func(a, b ordering.Ref) int {
+		return cmp.Or(ordering.Key{EntryID: a.EntryID}.Compare(ordering.Key{EntryID: b.EntryID}), compareHashes(a.Hash, b.Hash))
 	})
+	return refs
 }
 
 func (g *Graph) free(p *parked) {
-	g.forget(p.last())
+	g.forget(p.last().Hash)
 	g.freed = append(g.freed, p)
 }
 
 // neededByOthers reports whether an entry of another member waits for run.
 func (g *Graph) neededByOthers(run ordering.Run) bool {
 	for _, e := range run.Entries {
-		for _, p := range g.waiting[e.ID()] {
-			if p.needed || g.IsMember(p.run.Run().Origin().Device) {
+		for _, p := range g.waiting[e.Hash()] {
+			if p.needed || p.run.Run().Origin() != run.Origin() && g.IsMember(p.run.Run().Origin().Device) {
 				return true
 			}
 		}
@@ -471,7 +524,7 @@ func (g *Graph) neededByOthers(run ordering.Run) bool {
 
 // need marks parked runs that an entry of a member depends on, and frees those
 // that nothing but their author's removal held back.
-func (g *Graph) need(ids []ordering.EntryID) {
+func (g *Graph) need(ids []ordering.Ref) {
 	back := g.heldBack()
 	for len(back) > 0 && len(ids) > 0 {
 		id := ids[0]
@@ -494,7 +547,8 @@ func (g *Graph) need(ids []ordering.EntryID) {
 func (g *Graph) heldBack() map[ordering.Origin][]*parked {
 	member := make(map[ordering.DeviceKey]bool)
 	back := make(map[ordering.Origin][]*parked)
-	for last, p := range g.parked {
+	for _, p := range g.parked {
+		last := p.last()
 		d := last.Origin.Device
 		is, known := member[d]
 		if !known {
@@ -515,9 +569,9 @@ func (g *Graph) heldBack() map[ordering.Origin][]*parked {
 // member is held back no longer, and neither is what a new member depends on, or
 // what a member depends on whose author was removed.
 func (g *Graph) review() {
-	var ids []ordering.EntryID
+	var ids []ordering.Ref
 	for _, last := range g.shelved() {
-		p := g.parked[last]
+		p := g.parked[last.Hash]
 		if !p.needed && !g.IsMember(last.Origin.Device) {
 			continue
 		}
@@ -529,22 +583,22 @@ func (g *Graph) review() {
 	g.need(ids)
 }
 
-func (g *Graph) lacks(id ordering.EntryID) bool { return id.Seq > g.have[id.Origin] }
+func (g *Graph) lacks(r ordering.Ref) bool { return !g.HoldsRef(r) }
 
 // forget takes a run off the shelf, if it is there.
-func (g *Graph) forget(id ordering.EntryID) {
-	p, ok := g.parked[id]
+func (g *Graph) forget(last ordering.Hash) {
+	p, ok := g.parked[last]
 	if !ok {
 		return
 	}
-	delete(g.parked, id)
+	delete(g.parked, last)
 	g.account(p, -1)
 	for _, m := range p.missing {
-		rest := slices.DeleteFunc(g.waiting[m], func(q *parked) bool { return q == p })
+		rest := slices.DeleteFunc(g.waiting[m.Hash], func(q *parked) bool { return q == p })
 		if len(rest) == 0 {
-			delete(g.waiting, m)
+			delete(g.waiting, m.Hash)
 		} else {
-			g.waiting[m] = rest
+			g.waiting[m.Hash] = rest
 		}
 	}
 }

@@ -20,10 +20,8 @@ var (
 
 // portrait is equal for equal graphs.
 func portrait(g *Graph) string {
-	heads := slices.SortedFunc(maps.Keys(g.heads), func(a, b ordering.EntryID) int {
-		return ordering.Key{EntryID: a}.Compare(ordering.Key{EntryID: b})
-	})
-	return fmt.Sprint(g.have.Hash(), g.have.Count(), g.clock, heads, g.Known(), g.MembersVersion(), g.Creator())
+	heads := slices.SortedFunc(maps.Keys(g.heads), compareHashes)
+	return fmt.Sprint(g.Sync().Hash(), g.have.Count()+uint64(len(g.beside)), g.clock, heads, g.Known(), g.MembersVersion(), g.Creator())
 }
 
 // predicted is the hash of all entries' bytes in the predicted order.

@@ -25,7 +25,7 @@ type author struct {
 	origin ordering.Origin
 	g      *Graph
 	log    []ordering.Verified // accepted, in order
-	held   map[ordering.EntryID]bool
+	held   map[ordering.Hash]bool
 }
 
 // newScene returns a room and its creator.
@@ -46,7 +46,7 @@ func newScene(t testing.TB) (*scene, *author) {
 func (s *scene) author(b byte) *author { return s.instance(b, 1) }
 
 func (s *scene) instance(b, instance byte) *author {
-	a := &author{scene: s, key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize)), g: New(s.id), held: make(map[ordering.EntryID]bool)}
+	a := &author{scene: s, key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize)), g: New(s.id), held: make(map[ordering.Hash]bool)}
 	copy(a.origin.Device[:], a.key.Public().(ed25519.PublicKey))
 	a.origin.Instance[0] = instance
 	return a
@@ -69,10 +69,10 @@ func (a *author) take(from ordering.DeviceKey, v ordering.Verified) error {
 	for _, x := range accepted {
 		a.log = append(a.log, x.Run)
 		for _, e := range x.Entries() {
-			if a.held[e.ID()] {
+			if a.held[e.Hash()] {
 				a.t.Fatalf("%s accepted twice", e.ID())
 			}
-			a.held[e.ID()] = true
+			a.held[e.Hash()] = true
 		}
 	}
 	return err
@@ -164,18 +164,18 @@ func reason(err error) ordering.Reason {
 
 func last(v ordering.Verified) *ordering.Entry { return v.Run().Last() }
 
-func (a *author) holds(v ordering.Verified) bool { return a.g.Holds(last(v).ID()) }
+func (a *author) holds(v ordering.Verified) bool { return a.g.HoldsRef(last(v).Ref()) }
 
 // sound checks what must be true of a graph whatever it was given.
 func (a *author) sound() {
 	a.t.Helper()
 	g := a.g
-	byID := make(map[ordering.EntryID]*ordering.Entry)
-	named := make(map[ordering.EntryID]bool)
+	by := make(map[ordering.Hash]*ordering.Entry)
+	named := make(map[ordering.Hash]bool)
 	var clock uint64
 	for _, v := range a.log {
 		for _, e := range v.Run().Entries {
-			if byID[e.ID()] != nil {
+			if by[e.Hash()] != nil {
 				continue // the part of the run that was held
 			}
 			var ts uint64
@@ -184,37 +184,40 @@ func (a *author) sound() {
 				refs = append(refs, ordering.Ref{EntryID: ordering.EntryID{Origin: e.Origin, Seq: e.Seq - 1}, Hash: e.Prev})
 			}
 			for _, r := range refs {
-				d := byID[r.EntryID]
-				if d == nil || d.Hash() != r.Hash {
+				d := by[r.Hash]
+				if d == nil || d.Ref() != r {
 					a.t.Fatalf("%s was accepted before %s", e.ID(), r.EntryID)
 				}
-				ts, named[r.EntryID] = max(ts, d.TS), true
+				ts, named[r.Hash] = max(ts, d.TS), true
 			}
 			if e.TS != ts+1 {
 				a.t.Fatalf("%s has ts %d, its past %d", e.ID(), e.TS, ts)
 			}
 			clock = max(clock, e.TS)
-			byID[e.ID()] = e
-			if got := g.chains[e.Origin][e.Seq-1].hash; got != e.Hash() {
-				a.t.Fatalf("%s is held by another hash", e.ID())
+			by[e.Hash()] = e
+			if h, ok := g.At(e.Ref(), e.Seq); !ok || h != e.Hash() {
+				a.t.Fatalf("%s is not on its branch", e.ID())
+			}
+			if h, ok := g.At(e.Ref(), e.Seq-1); e.Seq > 1 && (!ok || h != e.Prev) {
+				a.t.Fatalf("%s is not on the branch of the one before it", e.ID())
 			}
 		}
 	}
-	if n := g.have.Count(); n != uint64(len(byID)) || g.clock != clock {
-		a.t.Fatalf("%d entries and clock %d, want %d and %d", n, g.clock, len(byID), clock)
+	if n := g.have.Count() + uint64(len(g.beside)); n != uint64(len(by)) || g.clock != clock {
+		a.t.Fatalf("%d entries and clock %d, want %d and %d", n, g.clock, len(by), clock)
 	}
 	for o, chain := range g.chains {
 		if g.have[o] != uint64(len(chain)) {
 			a.t.Fatalf("a chain of %d, have %d", len(chain), g.have[o])
 		}
 	}
-	for id := range byID {
+	for id := range by {
 		if _, head := g.heads[id]; head == named[id] {
 			a.t.Fatalf("%s: head %t, named %t", id, head, named[id])
 		}
 	}
-	if len(g.heads)+len(named) != len(byID) {
-		a.t.Fatalf("%d heads and %d named of %d", len(g.heads), len(named), len(byID))
+	if len(g.heads)+len(named) != len(by) {
+		a.t.Fatalf("%d heads and %d named of %d", len(g.heads), len(named), len(by))
 	}
 	a.shelfSound()
 }
@@ -231,19 +234,19 @@ func (a *author) shelfSound() {
 		l := loads[p.from]
 		loads[p.from] = load{l.runs + 1, l.bytes + size}
 		all = load{all.runs + 1, all.bytes + size}
-		if id != p.last() || g.Holds(id) {
+		if id != p.last().Hash || g.HoldsRef(p.last()) {
 			a.t.Fatalf("%s is parked and held", id)
 		}
 		for _, m := range p.missing {
 			waits++
-			if !slices.Contains(g.waiting[m], p) {
+			if !slices.Contains(g.waiting[m.Hash], p) {
 				a.t.Fatalf("%s does not wait for %s", id, m)
 			}
 		}
-		if !slices.ContainsFunc(p.missing, g.lacks) && (len(p.missing) > 0 || p.needed || g.IsMember(id.Origin.Device)) {
+		if !slices.ContainsFunc(p.missing, g.lacks) && (len(p.missing) > 0 || p.needed || g.IsMember(p.last().Origin.Device)) {
 			a.t.Fatalf("nothing holds %s back", id)
 		}
-		if p.needed || g.IsMember(id.Origin.Device) {
+		if p.needed || g.IsMember(p.last().Origin.Device) {
 			for _, m := range p.missing {
 				for _, q := range g.parked {
 					run := q.run.Run()

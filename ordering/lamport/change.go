@@ -33,6 +33,7 @@ type Change struct {
 	sealed   map[ordering.Origin][]ordering.Tip
 	holding  map[ordering.Origin][]ordering.Tip // as CutHave says
 	answered map[ordering.Origin]time.Time
+	forked   bool // see Forget
 	enoughAt time.Time
 	askAt    time.Time
 	Begun    bool // the leader has sealed itself
@@ -59,7 +60,10 @@ func (c *Change) SealedBy(o ordering.Origin, have []ordering.Tip, now time.Time)
 	if len(have) != len(c.View) || !slices.Contains(c.Asked(), o) {
 		return
 	}
-	c.sealed[o], c.holding[o], c.answered[o] = have, have, now
+	c.sealed[o], c.answered[o] = have, now
+	if !c.forked {
+		c.holding[o] = have
+	}
 	if c.enoughAt.IsZero() && c.quorum() {
 		c.enoughAt, c.askAt = now, time.Time{} // what is asked next is another thing
 	}
@@ -98,6 +102,27 @@ func (c *Change) Without(o ordering.Origin, now time.Time) {
 func (c *Change) Holds(o ordering.Origin, have []ordering.Tip, now time.Time) {
 	if len(have) == len(c.View) {
 		c.holding[o], c.answered[o] = have, now
+	}
+}
+
+// SealedTips returns where the members of the view that sealed hold the end of its
+// i-th chain.
+func (c *Change) SealedTips(i int) []ordering.Tip {
+	var tips []ordering.Tip
+	for _, o := range c.View {
+		if have := c.sealed[o]; have != nil {
+			tips = append(tips, have[i])
+		}
+	}
+	return tips
+}
+
+// Forget drops, once, who holds how much: a chain of the view turned out to have
+// several branches, and only what is said of a cut from now on tells which.
+func (c *Change) Forget() {
+	if !c.forked {
+		c.forked, c.askAt = true, time.Time{}
+		clear(c.holding)
 	}
 }
 
@@ -140,7 +165,7 @@ func covers(have, cut []ordering.Tip) bool {
 		return false
 	}
 	for i, t := range cut {
-		if have[i].Seq < t.Seq {
+		if have[i].Seq < t.Seq || have[i].Seq == t.Seq && have[i] != t {
 			return false
 		}
 	}

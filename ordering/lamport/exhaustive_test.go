@@ -139,7 +139,7 @@ func (r *room) touch(o ordering.Origin) *person {
 	c.keeper = &keeper{books: maps.Clone(p.books), have: p.have.Clone()}
 	q := *p.Queue
 	q.cfg.Chains = c.keeper
-	q.held, q.natives, q.loose = make(map[ordering.EntryID]*entry, len(q.held)), nil, nil
+	q.held, q.natives, q.loose = make(map[ordering.Hash]*entry, len(q.held)), nil, nil
 	copied := make(map[*entry]*entry, len(q.held))
 	for id, x := range p.Queue.held {
 		y := *x
@@ -261,11 +261,11 @@ func (r *room) finalize(p *person, entries []*ordering.Entry) {
 		return
 	}
 	p.keep(p.list.Finalize(entries))
-	ids := make([]ordering.EntryID, len(entries))
+	hashes := make([]ordering.Hash, len(entries))
 	for i, e := range entries {
-		ids[i] = e.ID()
+		hashes[i] = e.Hash()
 	}
-	p.Emitted(ids)
+	p.Emitted(hashes)
 	for _, q := range r.people { // U1
 		for i := range min(len(p.finals), len(q.finals)) {
 			if p.finals[i].ID != q.finals[i].ID {
@@ -307,14 +307,12 @@ func (r *room) learn(p *person) bool {
 	}
 	e := r.log[p.applied]
 	if e.Base == p.list.Epoch().N {
-		cut := make(ordering.Vector)
 		for _, c := range e.Cut {
 			if p.have[c.Origin] < c.Seq {
 				return false
 			}
-			cut[c.Origin] = c.Seq
 		}
-		r.finalize(p, p.Cut(cut))
+		r.finalize(p, p.Cut(e.Cut))
 	}
 	p.applied++
 	if p.list.Apply(uint64(p.applied), 1, e).Opened {
@@ -343,7 +341,7 @@ func (r *room) accept(p *person, e *ordering.Entry) {
 	p.wal = append(p.wal, e)
 	p.books[name(e.Origin, e.Seq)] = e
 	p.have[e.Origin] = e.Seq
-	p.Add(e, start)
+	p.Add(e, false, start)
 	if e.Origin != p.cfg.Self && r.mutant != mutant.AckEarly {
 		p.Persisted(p.Pending())
 	}
@@ -390,7 +388,7 @@ func (r *room) crash(p *person) {
 	p.Queue = New(p.cfg, p.have, clock)
 	for _, e := range p.wal {
 		if e.Seq > p.list.Emitted()[e.Origin] {
-			p.Kept(e, start)
+			p.Kept(e, false, start)
 		}
 	}
 	if r.mutant == mutant.ForgetSeal {

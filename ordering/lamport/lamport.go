@@ -10,6 +10,8 @@
 package lamport
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -25,9 +27,11 @@ const (
 	AdoptStep  = 50 * time.Millisecond  // more for each member of the view of lower rank
 )
 
-// Chains tells of the chains that a replica holds.
+// Chains tells of the chains that a replica holds: of a forked origin, HashOf of
+// the branch that was held first, and At of the one that leads to a tip.
 type Chains interface {
 	HashOf(ordering.EntryID) (ordering.Hash, bool)
+	At(tip ordering.Ref, seq uint64) (ordering.Hash, bool)
 }
 
 // Config says whose queue it is.
@@ -44,9 +48,9 @@ type Queue struct {
 	view   []ordering.Origin // of the open epoch, ascending; nil: it is not a Lamport epoch
 	opened time.Time
 
-	held    map[ordering.EntryID]*entry
+	held    map[ordering.Hash]*entry
 	natives []*entry // of the view's members, by key (L5)
-	loose   []*entry // of others, in acceptance order; some are gone
+	loose   []*entry // of others and of other branches, in acceptance order; some are gone
 
 	have    ordering.Vector // durable
 	clock   uint64          // highest ts of it
@@ -61,9 +65,10 @@ type Queue struct {
 // entry is one that waits.
 type entry struct {
 	*ordering.Entry
-	since time.Time
-	named bool // another entry depends on it
-	gone  bool
+	since  time.Time
+	named  bool // another entry depends on it
+	gone   bool
+	beside bool // of another branch than the one that was held first
 }
 
 // mark is an entry on its way to the disk.
@@ -84,38 +89,41 @@ type Seal struct {
 // ts.
 func New(cfg Config, have ordering.Vector, clock uint64) *Queue {
 	return &Queue{
-		cfg: cfg, held: make(map[ordering.EntryID]*entry), have: have.Clone(), clock: clock,
+		cfg: cfg, held: make(map[ordering.Hash]*entry), have: have.Clone(), clock: clock,
 		acks: make(map[ordering.Origin]ordering.Ack),
 	}
 }
 
 // Add takes an entry that the graph accepted, in acceptance order; it is durable
-// when Persisted says so. An entry read back from disk is Kept instead.
-func (q *Queue) Add(e *ordering.Entry, now time.Time) {
-	q.pending = append(q.pending, mark{e.Origin, e.Seq, e.TS})
-	q.Kept(e, now)
+// when Persisted says so. Beside says that it is of another branch than the one
+// that was held first. An entry read back from disk is Kept instead.
+func (q *Queue) Add(e *ordering.Entry, beside bool, now time.Time) {
+	m := mark{e.Origin, e.Seq, e.TS}
+	if beside {
+		m.seq = 0 // its chain is no longer by it
+	}
+	q.pending = append(q.pending, m)
+	q.Kept(e, beside, now)
 }
 
 // Kept takes an entry that is durable and not final.
-func (q *Queue) Kept(e *ordering.Entry, now time.Time) {
-	x := &entry{Entry: e.Bare(), since: now}
-	q.held[e.ID()] = x
+func (q *Queue) Kept(e *ordering.Entry, beside bool, now time.Time) {
+	x := &entry{Entry: e.Bare(), since: now, beside: beside}
+	q.held[e.Hash()] = x
 	for _, d := range e.Deps {
-		if on := q.held[d.EntryID]; on != nil {
+		if on := q.held[d.Hash]; on != nil {
 			on.named = true
 		}
 	}
-	if e.Seq > 1 {
-		if on := q.held[ordering.EntryID{Origin: e.Origin, Seq: e.Seq - 1}]; on != nil {
-			on.named = true
-		}
+	if on := q.held[e.Prev]; on != nil {
+		on.named = true
 	}
 	q.sort(x)
 }
 
 // sort puts an entry among the natives or the others.
 func (q *Queue) sort(x *entry) {
-	if !slices.Contains(q.view, x.Origin) {
+	if x.beside || !slices.Contains(q.view, x.Origin) {
 		q.loose = append(q.loose, x)
 		return
 	}
@@ -157,10 +165,10 @@ func (q *Queue) Open(epoch uint64, view []ordering.Origin, seal *Seal, now time.
 	for _, x := range q.held {
 		all = append(all, x)
 	}
-	slices.SortFunc(all, func(a, b *entry) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(all, compareEntries)
 	q.natives, q.loose = nil, nil
 	for _, x := range all {
-		if slices.Contains(view, x.Origin) {
+		if !x.beside && slices.Contains(view, x.Origin) {
 			q.natives = append(q.natives, x)
 		} else {
 			q.loose = append(q.loose, x)
@@ -168,14 +176,30 @@ func (q *Queue) Open(epoch uint64, view []ordering.Origin, seal *Seal, now time.
 	}
 }
 
-// Emitted drops entries that are in the final list now.
-func (q *Queue) Emitted(ids []ordering.EntryID) {
-	for _, id := range ids {
-		if x := q.held[id]; x != nil {
+// Emitted drops entries that are in the final list now, or were passed over.
+func (q *Queue) Emitted(hashes []ordering.Hash) {
+	for _, h := range hashes {
+		if x := q.held[h]; x != nil {
 			x.gone = true
-			delete(q.held, id)
+			delete(q.held, h)
 		}
 	}
+	q.tidy()
+}
+
+// Passed drops what waits of an origin up to a seq: another branch is in the final
+// list so far.
+func (q *Queue) Passed(o ordering.Origin, seq uint64) {
+	for h, x := range q.held {
+		if x.Origin == o && x.Seq <= seq {
+			x.gone = true
+			delete(q.held, h)
+		}
+	}
+	q.tidy()
+}
+
+func (q *Queue) tidy() {
 	gone := func(x *entry) bool { return x.gone }
 	q.natives = slices.DeleteFunc(q.natives, gone)
 	q.loose = slices.DeleteFunc(q.loose, gone)
@@ -327,6 +351,9 @@ func (q *Queue) Stable(have ordering.Vector) []*ordering.Entry {
 	if len(q.natives) == 0 {
 		return nil
 	}
+	if q.split() {
+		return nil
+	}
 	acks := make([]ordering.Ack, len(q.view))
 	floor := uint64(1<<64 - 1)
 	for i, o := range q.view {
@@ -352,6 +379,23 @@ func (q *Queue) Stable(have ordering.Vector) []*ordering.Entry {
 	return q.past(q.natives[:n])
 }
 
+// split reports whether members of the view hold different branches of a chain of
+// the view: nothing more becomes final before the view changes.
+func (q *Queue) split() bool {
+	for _, from := range q.view {
+		a, ok := q.acks[from]
+		if from == q.cfg.Self || !ok || a.Epoch != q.epoch {
+			continue
+		}
+		for i, t := range a.Have {
+			if h, ok := q.cfg.Chains.HashOf(ordering.EntryID{Origin: q.view[i], Seq: t.Seq}); ok && ordering.TipOf(t.Seq, h) != t {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // covered reports whether all members hold an entry, as part of the chain that is
 // held here.
 func (q *Queue) covered(x *entry, acks []ordering.Ack) bool {
@@ -370,43 +414,61 @@ func (q *Queue) covered(x *entry, acks []ordering.Ack) bool {
 }
 
 // Cut returns, in their order, the natives up to a cut with their causal past:
-// what closing the epoch makes final (L9). The cut is of the view's chains.
-func (q *Queue) Cut(cut ordering.Vector) []*ordering.Entry {
+// what closing the epoch makes final (L9). The cut is of the view's chains and, of
+// a forked one, names the branch.
+func (q *Queue) Cut(cut []ordering.Ref) []*ordering.Entry {
 	var in []*entry
-	for _, x := range q.natives {
-		if x.Seq <= cut[x.Origin] {
-			in = append(in, x)
+	for _, r := range cut {
+		if !slices.Contains(q.view, r.Origin) {
+			continue
+		}
+		for _, x := range q.held {
+			if x.Origin != r.Origin || x.Seq > r.Seq {
+				continue
+			}
+			if h, ok := q.cfg.Chains.At(r, x.Seq); ok && h == x.Hash() {
+				in = append(in, x)
+			}
 		}
 	}
+	slices.SortFunc(in, compareEntries)
 	return q.past(in)
+}
+
+// compareEntries orders entries by key, and two branches by hash.
+func compareEntries(a, b *entry) int {
+	x, y := a.Hash(), b.Hash()
+	return cmp.Or(a.Key().Compare(b.Key()), bytes.Compare(x[:], y[:]))
 }
 
 // past puts before each entry what it depends on and is not final, by key (L7).
 func (q *Queue) past(natives []*entry) []*ordering.Entry {
 	var all []*ordering.Entry
-	out := make(map[ordering.EntryID]bool)
+	out := make(map[ordering.Hash]bool)
 	for _, m := range natives {
-		if out[m.ID()] {
+		if out[m.Hash()] {
 			continue
 		}
-		out[m.ID()] = true
+		out[m.Hash()] = true
 		before := []*entry{m}
 		for i := 0; i < len(before); i++ {
 			x := before[i]
-			pull := func(id ordering.EntryID) {
-				if y := q.held[id]; y != nil && !out[id] {
-					out[id] = true
+			pull := func(r ordering.Ref) {
+				h := r.Hash
+				if q.cfg.Mutant == mutant.ForkWins {
+					h, _ = q.cfg.Chains.HashOf(r.EntryID)
+				}
+				if y := q.held[h]; y != nil && !out[h] {
+					out[h] = true
 					before = append(before, y)
 				}
 			}
 			for _, d := range x.Deps {
-				pull(d.EntryID)
+				pull(d)
 			}
-			if x.Seq > 1 {
-				pull(ordering.EntryID{Origin: x.Origin, Seq: x.Seq - 1})
-			}
+			pull(ordering.Ref{EntryID: ordering.EntryID{Origin: x.Origin, Seq: x.Seq - 1}, Hash: x.Prev})
 		}
-		slices.SortFunc(before, func(a, b *entry) int { return a.Key().Compare(b.Key()) })
+		slices.SortFunc(before, compareEntries)
 		for _, x := range before {
 			all = append(all, x.Entry)
 		}
@@ -455,14 +517,14 @@ func (q *Queue) AdoptDue() time.Time {
 	return time.Time{}
 }
 
-// Keeps reports whether this disk has all that this replica said to have in the
-// open epoch.
-func (q *Queue) Keeps(said ordering.Acked) bool {
+// Keeps reports whether this disk, with as much of the branches of forked origins,
+// has all that this replica said to have in the open epoch.
+func (q *Queue) Keeps(said ordering.Acked, branches ordering.Vector) bool {
 	if said.Sealed && q.seal == nil || said.Clock > q.clock {
 		return false
 	}
 	for i, o := range q.view {
-		if said.Have[i] > q.have[o] {
+		if said.Have[i] > max(q.have[o], branches[o]) {
 			return false
 		}
 	}

@@ -377,10 +377,10 @@ func TestACutMakesFinalExactlyTheNativesUpToItWithTheirPast(t *testing.T) {
 	b.write(cat)
 	k := newKeeper(b, ann, mutant.None)
 	k.hold("a1", "c1", "i1", "b1", "b2")
-	if got := names(k.Cut(ordering.Vector{ann: 1, bob: 1})); got != "a1 i1 b1" {
+	if got := names(k.Cut([]ordering.Ref{b["a1"].Ref(), b["b1"].Ref()})); got != "a1 i1 b1" {
 		t.Errorf("the cut gave %q", got)
 	}
-	if got := names(k.Cut(ordering.Vector{})); got != "" {
+	if got := names(k.Cut(nil)); got != "" {
 		t.Errorf("an empty cut gave %q", got)
 	}
 }

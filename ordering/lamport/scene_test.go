@@ -83,6 +83,14 @@ func (k *keeper) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
 	return k.books[name(id.Origin, id.Seq)].Hash(), true
 }
 
+// At implements Chains: nobody forks here.
+func (k *keeper) At(tip ordering.Ref, seq uint64) (ordering.Hash, bool) {
+	if seq > tip.Seq {
+		return ordering.Hash{}, false
+	}
+	return k.HashOf(ordering.EntryID{Origin: tip.Origin, Seq: seq})
+}
+
 func newKeeper(b books, self ordering.Origin, m mutant.Mutant) *keeper {
 	k := &keeper{books: b, have: make(ordering.Vector)}
 	k.Queue = New(Config{Self: self, Chains: k, Mutant: m}, make(ordering.Vector), 0)
@@ -95,7 +103,7 @@ func (k *keeper) accept(names ...string) {
 	for _, n := range names {
 		e := k.books[n]
 		k.have[e.Origin] = e.Seq
-		k.Add(e, start)
+		k.Add(e, false, start)
 	}
 }
 
@@ -119,7 +127,7 @@ func (k *keeper) restart(seal *Seal, final ...string) {
 	}
 	k.Queue = New(k.cfg, k.have, clock)
 	for _, e := range kept {
-		k.Kept(e, start)
+		k.Kept(e, false, start)
 	}
 	k.Open(1, all, seal, start)
 }
@@ -136,11 +144,11 @@ func names(entries []*ordering.Entry) string {
 // settled takes what is final.
 func (k *keeper) settled() string {
 	entries := k.Stable(k.have)
-	var ids []ordering.EntryID
+	var hashes []ordering.Hash
 	for _, e := range entries {
-		ids = append(ids, e.ID())
+		hashes = append(hashes, e.Hash())
 	}
-	k.Emitted(ids)
+	k.Emitted(hashes)
 	return names(entries)
 }
 

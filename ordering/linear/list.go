@@ -8,6 +8,7 @@
 package linear
 
 import (
+	"maps"
 	"slices"
 
 	"tertulia/ordering"
@@ -17,6 +18,7 @@ import (
 // Limits of a list.
 const (
 	Window     = 65_536              // newest indexes among which a repeat is recognised (L7)
+	MaxVoids   = 1024                // entries of losing branches that are known by hash
 	HashWindow = 4096                // newest indexes whose order hashes are kept
 	MaxDevices = ordering.MaxOrigins // admitted or removed; an admission beyond has no effect
 )
@@ -30,6 +32,7 @@ const (
 	Silent Fate = 2 // what steers membership and keys
 	Repeat Fate = 3 // consumed: a client handed the same message in before (L7)
 	Void   Fate = 4 // its author was removed, or never validly admitted
+	Lost   Fate = 5 // of a branch of its author's chain that another branch had beaten (a fork); emits nothing
 )
 
 // Final is an emitted entry. Its chain and all it depends on were emitted
@@ -51,10 +54,6 @@ type Applied struct {
 	// Skipped: the record was a batch of another epoch, or had an entry whose
 	// past was not emitted. Its leader proposes again what is not final.
 	Skipped bool
-	// Lost names the chains of which the batch had entries that never become
-	// final: another branch of the chain was emitted (a fork), or the list has
-	// MaxOrigins chains.
-	Lost []ordering.Origin
 	// Opened: the record was an Epoch and took effect.
 	Opened bool
 }
@@ -88,6 +87,8 @@ type List struct {
 	emitted ordering.Vector // the same seqs, to be handed out
 	window  window
 	rights  rights
+	voids   map[ordering.Hash]ordering.EntryID // Lost, and further on than their chain is emitted
+	flooded map[ordering.Origin]bool           // origins with more of these than MaxVoids leaves room for: nothing waits for them
 
 	closed summit // highest keys shown in closed epochs
 	open   summit // and in the open one
@@ -122,6 +123,8 @@ func blank(cfg Config) *List {
 		rights:  newRights(),
 		window:  newWindow(),
 		trail:   newTrail(),
+		voids:   make(map[ordering.Hash]ordering.EntryID),
+		flooded: make(map[ordering.Origin]bool),
 	}
 }
 
@@ -221,8 +224,13 @@ func (l *List) Finalize(entries []*ordering.Entry) []Final {
 	}
 	finals := make([]Final, 0, len(entries))
 	for _, e := range entries {
-		if to := l.chain(e.Origin); l.stand(e, to, false) == next {
-			finals = append(finals, l.out(e, to, ordering.Source{Epoch: l.epoch.N}))
+		to, by := l.chain(e.Origin), ordering.Source{Epoch: l.epoch.N}
+		switch l.stand(e, to, false) {
+		case next:
+			finals = append(finals, l.out(e, to, by))
+		case beside:
+			finals = append(finals, l.lose(e, by))
+		case behind, beyond:
 		}
 		if l.frozen {
 			break
@@ -262,16 +270,15 @@ func (l *List) sequence(c *ordering.Batch, term uint64, again bool) (a Applied) 
 			if l.frozen {
 				return a
 			}
-			if stand == beside {
-				if !slices.Contains(a.Lost, e.Origin) {
-					a.Lost = append(a.Lost, e.Origin)
-				}
-				break // the rest of the run continues the lost branch
-			}
-			if stand == next {
+			switch stand {
+			case next:
 				a.Finals = append(a.Finals, l.out(e, to, by))
+			case beside:
+				a.Finals = append(a.Finals, l.lose(e, by))
+			case beyond:
+				a.Skipped = true
+			case behind:
 			}
-			a.Skipped = a.Skipped || stand == beyond
 		}
 	}
 	return a
@@ -289,12 +296,15 @@ const (
 
 func (l *List) stand(e *ordering.Entry, to *chain, again bool) standing {
 	m := l.cfg.Mutant
+	_, follows := l.voids[e.Prev]
 	switch {
 	case e.Seq <= to.seq:
 		if again || m == mutant.EmitTwice {
 			return next
 		}
 		return behind
+	case follows || l.flooded[e.Origin] && e.Seq > to.seq+1:
+		return beside
 	case e.Seq > to.seq+1:
 		if m == mutant.DeliverGaps {
 			return next
@@ -305,14 +315,30 @@ func (l *List) stand(e *ordering.Entry, to *chain, again bool) standing {
 	case to.seq == 0 && len(l.emitted) >= ordering.MaxOrigins:
 		return beside
 	}
-	// A dependency on a lost branch counts once the chain is emitted so far: what
-	// it names is void.
 	for _, d := range e.Deps {
-		if l.emitted[d.Origin] < d.Seq && m != mutant.IgnoreDeps {
+		if !l.Settled(d) && m != mutant.IgnoreDeps {
 			return beyond
 		}
 	}
 	return next
+}
+
+// Settled reports whether what depends on an entry needs to wait for it no longer:
+// its chain is emitted so far, if by way of another branch, or it is Lost.
+func (l *List) Settled(r ordering.Ref) bool {
+	_, void := l.voids[r.Hash]
+	return void || l.flooded[r.Origin] || l.emitted[r.Origin] >= r.Seq
+}
+
+// lose passes an entry over for good.
+func (l *List) lose(e *ordering.Entry, by ordering.Source) Final {
+	if l.voids[e.Hash()] = e.ID(); len(l.voids) > MaxVoids {
+		l.flooded[e.Origin] = true
+	}
+	if l.flooded[e.Origin] {
+		maps.DeleteFunc(l.voids, func(_ ordering.Hash, id ordering.EntryID) bool { return id.Origin == e.Origin })
+	}
+	return Final{ID: e.ID(), Hash: e.Hash(), Fate: Lost, Source: by}
 }
 
 // chain returns how far an origin's chain was emitted; it is kept only once
@@ -333,6 +359,7 @@ func (l *List) out(e *ordering.Entry, to *chain, by ordering.Source) Final {
 	if e.Seq > to.seq { // always, but for a mutant
 		to.seq, to.hash = e.Seq, e.Hash()
 		l.emitted[e.Origin] = e.Seq
+		maps.DeleteFunc(l.voids, func(_ ordering.Hash, id ordering.EntryID) bool { return id == e.ID() })
 	}
 
 	void := l.rights.void(e.Origin.Device) && l.cfg.Mutant != mutant.KeepRemoved

@@ -66,13 +66,12 @@ func TestOfAForkTheFirstEmittedBranchIsFinal(t *testing.T) {
 	e := s.say(eva, x2)
 	r.want(t, "shown shown ", batch(0, b1, b2))
 	r.want(t, "", batch(0, x2))
-	a := r.want(t, "lost ", batch(0, x3))
-	if len(a.Lost) != 1 || a.Lost[0] != bob {
-		t.Fatalf("lost chains: %v", a.Lost)
+	if f := r.want(t, "lost ", batch(0, x3)).Finals[0]; f.ID != x3.ID() || f.Hash != x3.Hash() {
+		t.Fatalf("lost: %+v", f)
 	}
 	r.want(t, "shown ", batch(0, e)) // what it names is void, and satisfied
 	b3 := s.say(bob)
-	r.want(t, "shown lost ", &ordering.Batch{Runs: append([]ordering.Run{{Entries: []*ordering.Entry{x2, x3, s.after(x3, ordering.Entry{Kind: 40})}}}, single(b3)...)})
+	r.want(t, "lost lost shown ", &ordering.Batch{Runs: append([]ordering.Run{{Entries: []*ordering.Entry{x2, x3, s.after(x3, ordering.Entry{Kind: 40})}}}, single(b3)...)})
 }
 
 func TestABatchOfAnotherEpochIsIgnoredWhole(t *testing.T) {

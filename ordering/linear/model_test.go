@@ -150,6 +150,7 @@ func (w *world) reference() (list []Final) {
 		f Final
 	}
 	var all []emission
+	lost := make(map[ordering.Hash]bool)
 	emitted := func(o ordering.Origin) (n uint64, h ordering.Hash) {
 		for _, x := range all {
 			if x.e.Origin == o {
@@ -186,10 +187,15 @@ func (w *world) reference() (list []Final) {
 		for _, run := range b.Runs {
 			for _, e := range run.Entries {
 				n, h := emitted(e.Origin)
-				ready := e.Seq == n+1 && e.Prev == h
+				if e.Seq > n && (lost[e.Prev] || e.Seq == n+1 && e.Prev != h) {
+					lost[e.Hash()] = true
+					list = append(list, Final{ID: e.ID(), Hash: e.Hash(), Fate: Lost, Source: ordering.Source{Epoch: epoch, Term: rec.term, Leader: b.Leader}})
+					continue
+				}
+				ready := e.Seq == n+1
 				for _, d := range e.Deps {
 					m, _ := emitted(d.Origin)
-					ready = ready && m >= d.Seq
+					ready = ready && (m >= d.Seq || lost[d.Hash])
 				}
 				if !ready {
 					continue
@@ -230,7 +236,12 @@ func (w *world) reference() (list []Final) {
 func (w *world) invariants(list []Final) error {
 	emitted := make(ordering.Vector)
 	index := uint64(0)
+	lost := make(map[ordering.Hash]bool)
 	for _, f := range list {
+		if f.Fate == Lost {
+			lost[f.Hash] = true
+			continue
+		}
 		e := w.entries[f.Hash]
 		if e == nil || e.ID() != f.ID {
 			return fmt.Errorf("U3: %s is not what was written", f.ID)
@@ -239,7 +250,7 @@ func (w *world) invariants(list []Final) error {
 			return fmt.Errorf("U4: %s is emitted after %d", f.ID, emitted[e.Origin])
 		}
 		for _, d := range e.Deps {
-			if emitted[d.Origin] < d.Seq {
+			if emitted[d.Origin] < d.Seq && !lost[d.Hash] {
 				return fmt.Errorf("U5: %s is emitted before %s", f.ID, d.EntryID)
 			}
 		}
@@ -301,7 +312,7 @@ func TestListsAreWhatTheProtocolSays(t *testing.T) {
 	if *seed != 0 {
 		from, to = *seed, *seed+1
 	}
-	var fate [5]int
+	var fate [6]int
 	for n := from; n < to; n++ {
 		r := rand.New(rand.NewSource(n))
 		w := newWorld(r)
@@ -312,7 +323,7 @@ func TestListsAreWhatTheProtocolSays(t *testing.T) {
 			fate[f.Fate]++
 		}
 	}
-	t.Logf("shown %d, silent %d, repeats %d, void %d", fate[Shown], fate[Silent], fate[Repeat], fate[Void])
+	t.Logf("shown %d, silent %d, repeats %d, void %d, lost %d", fate[Shown], fate[Silent], fate[Repeat], fate[Void], fate[Lost])
 	if *seed == 0 && slices.Contains(fate[1:], 0) {
 		t.Fatal("a fate never came up")
 	}

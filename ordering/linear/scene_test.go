@@ -113,7 +113,7 @@ func (r *replica) apply(term uint64, c ordering.Command) Applied {
 func (r *replica) disk() (emitted []Emitted, recent []Recent, kept []Kept) {
 	last := make(map[ordering.Origin]Emitted)
 	for _, f := range r.finals {
-		if f.ID.Seq >= last[f.ID.Origin].Seq {
+		if f.ID.Seq >= last[f.ID.Origin].Seq && f.Fate != Lost {
 			last[f.ID.Origin] = Emitted{f.ID.Origin, f.ID.Seq, f.Hash}
 		}
 		if f.Fate != Shown {
@@ -143,13 +143,10 @@ func (r *replica) restart() error {
 // fates writes a record's outcome as people would say it.
 func fates(a Applied) (s string) {
 	for _, f := range a.Finals {
-		s += map[Fate]string{Shown: "shown ", Silent: "silent ", Repeat: "repeat ", Void: "void "}[f.Fate]
+		s += map[Fate]string{Shown: "shown ", Silent: "silent ", Repeat: "repeat ", Void: "void ", Lost: "lost "}[f.Fate]
 	}
 	if a.Skipped {
 		s += "skipped "
-	}
-	if len(a.Lost) > 0 {
-		s += "lost "
 	}
 	if a.Opened {
 		s += "opened "

@@ -35,9 +35,10 @@ type Kept struct {
 
 // MaxMark and MaxState are the most bytes that Mark and State return.
 const (
-	MaxMark   = 1<<10 + ordering.HashSize + ordering.MaxView*ordering.OriginSize + MaxDevices*ordering.DeviceSize
+	MaxMark   = 1<<10 + ordering.HashSize + ordering.MaxView*ordering.OriginSize + MaxDevices*ordering.DeviceSize + 4 + MaxVoids*(ordering.HashSize+ordering.OriginSize+8) + ordering.MaxOrigins*ordering.OriginSize
 	MaxState  = MaxMark + 2 + ordering.MaxOrigins*(ordering.OriginSize+8+ordering.HashSize)
 	stateForm = 2
+	forkForm  = 3 // with voids
 )
 
 // State is a list's state without the finals themselves: what a snapshot of the
@@ -69,7 +70,11 @@ func (s State) Vector() ordering.Vector {
 // bytes and 32 for every device of the room.
 func (l *List) Mark() []byte {
 	e := encoder{b: make([]byte, 0, 1024+len(l.rights.coded))}
-	e.u8(stateForm)
+	form := uint8(stateForm)
+	if len(l.voids)+len(l.flooded) > 0 {
+		form = forkForm
+	}
+	e.u8(form)
 	e.raw(l.cfg.Room[:])
 	e.u64(l.applied)
 	e.u64(l.epoch.N)
@@ -100,6 +105,18 @@ func (l *List) Mark() []byte {
 	if l.frozen {
 		e.u64(l.divergedAt)
 	}
+	if form == forkForm {
+		e.u16(len(l.voids))
+		for _, h := range slices.SortedFunc(maps.Keys(l.voids), compareHashes) {
+			e.raw(h[:])
+			e.origin(l.voids[h].Origin)
+			e.u64(l.voids[h].Seq)
+		}
+		e.u16(len(l.flooded))
+		for _, o := range slices.SortedFunc(maps.Keys(l.flooded), ordering.Origin.Compare) {
+			e.origin(o)
+		}
+	}
 	return e.b
 }
 
@@ -122,7 +139,8 @@ var errState = errors.New("linear: not a list's state")
 
 // readMark reads what Mark wrote into a list that has nothing else.
 func readMark(d *decoder) *List {
-	d.check(d.u8() == stateForm)
+	form := d.u8()
+	d.check(form == stateForm || form == forkForm)
 	l := blank(Config{Room: ordering.RoomID(d.hash())})
 	l.applied = d.u64()
 	l.epoch.N = d.u64()
@@ -161,6 +179,25 @@ func readMark(d *decoder) *List {
 	if l.frozen = d.flag(); l.frozen {
 		l.divergedAt = d.u64()
 		d.check(l.divergedAt <= l.index)
+	}
+	if form == forkForm {
+		var last ordering.Hash
+		for i := range d.count(0, MaxVoids) {
+			h, id := d.hash(), ordering.EntryID{Origin: d.origin(), Seq: d.u64()}
+			if d.check((i == 0 || compareHashes(last, h) < 0) && id.Seq > 0); d.bad {
+				break
+			}
+			l.voids[h], last = id, h
+		}
+		var before ordering.Origin
+		for i := range d.count(0, ordering.MaxOrigins) {
+			o := d.origin()
+			if d.check(i == 0 || before.Compare(o) < 0); d.bad {
+				break
+			}
+			l.flooded[o], before = true, o
+		}
+		d.check(len(l.voids)+len(l.flooded) > 0)
 	}
 	return l
 }
@@ -263,6 +300,8 @@ func (e *encoder) devices(set map[ordering.DeviceKey]bool) {
 		e.raw(k[:])
 	}
 }
+
+func compareHashes(a, b ordering.Hash) int { return bytes.Compare(a[:], b[:]) }
 
 func compareDevices(a, b ordering.DeviceKey) int { return bytes.Compare(a[:], b[:]) }
 

@@ -35,6 +35,9 @@ const (
 	// ForgetAcked does not remember what another said to have, so that one that was
 	// set back to an older disk does not learn it (PROTOCOL.md 1, Crash): L-5.
 	ForgetAcked Mutant = "forget-acked"
+	// ForkWins takes, of two entries that an author signed for one place, the one
+	// that came first, whatever the other's words depend on (PROTOCOL.md 1, Crash): U1.
+	ForkWins Mutant = "fork-wins"
 	// NoAdoption lets nobody adopt what members outside the view wrote (L8): U8.
 	NoAdoption Mutant = "no-adoption"
 	// SilentObserver never asks for acknowledgements that it did not hear (L12):

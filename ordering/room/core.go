@@ -105,14 +105,16 @@ type Core struct {
 	genesis *ordering.Genesis
 	saved   Saved // until order begins
 
-	final    ordering.Vector   // as on disk, until order begins
-	restored []restored        // the runs on disk, until order begins
-	tail     []*ordering.Entry // the entries on disk that are not final, until order begins
-	members  int               // the version of who may write, as last looked at
-	standAt  time.Time         // when a standing is due, as of the last Ready
-	setBack  bool              // peers remember more of us than we do: we fall silent
+	final    ordering.Vector // as on disk, until order begins
+	restored []restored      // the runs on disk, until order begins
+	tail     []kept          // the entries on disk that are not final, until order begins
+	members  int             // the version of who may write, as last looked at
+	standAt  time.Time       // when a standing is due, as of the last Ready
+	setBack  bool            // peers remember more of us than we do: we fall silent
 	shown    shown
 	relays   relays
+	tips     map[tipOf]bool     // entries of other branches that others told of and are lacking here
+	proofs   []ordering.EntryID // places with two entries, to be told to all who are connected
 }
 
 // peer is a connected member.
@@ -144,6 +146,9 @@ type fetch struct {
 	due   time.Time // not before; lets pushes under way arrive first
 	wants bool      // something known elsewhere is lacking here
 	got   bool      // it brought something
+	forks bool      // it is for branches alone
+	again time.Time // no fetch for branches alone before it
+	turn  int       // of the peer that is asked for branches next
 }
 
 // Envelope is a message to one peer.
@@ -193,7 +198,7 @@ func New(cfg Config, saved Saved) *Core {
 	cfg.Waits, cfg.Keep = cfg.Waits.withDefaults(), cfg.Keep.withDefaults()
 	return &Core{
 		cfg: cfg, saved: saved, final: finalBefore(saved), graph: dag.New(cfg.Room), shown: newShown(cfg.Self.Device), peers: make(map[ordering.DeviceKey]*peer),
-		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(),
+		known: make(map[ordering.Origin]*known), live: make(map[ordering.DeviceKey]ordering.Origin), health: Vital{DiskOK: true}, relays: newRelays(), tips: make(map[tipOf]bool),
 	}
 }
 
@@ -208,16 +213,23 @@ func Found(self ordering.Origin, key ed25519.PrivateKey, g ordering.Genesis, wal
 func (c *Core) Graph() *dag.Graph { return c.graph }
 
 // Restore adds an entry read back from the own disk, in acceptance order. Run is
-// the length of the run that ends with it, or 0.
-func (c *Core) Restore(e *ordering.Entry, run int) {
-	c.graph.Restore(e)
+// the length of the run that ends with it, or 0; beside says that another entry
+// stands in its place of the chain.
+func (c *Core) Restore(e *ordering.Entry, run int, beside bool) {
+	branch := c.graph.Restore(e, beside)
 	c.learnGenesis(e)
 	if e.Seq > c.final[e.Origin] {
-		c.tail = append(c.tail, e.Bare())
+		c.tail = append(c.tail, kept{e.Bare(), branch != ordering.Hash{}})
 	}
 	if run > 0 && e.Seq > c.final[e.Origin] {
-		c.restored = append(c.restored, restored{e.ID(), e.Seq - uint64(run) + 1})
+		c.restored = append(c.restored, restored{e.Ref(), e.Seq - uint64(run) + 1})
 	}
+}
+
+// kept is an entry on disk that is not final.
+type kept struct {
+	entry  *ordering.Entry
+	beside bool // of another branch than its chain's
 }
 
 // finalBefore is how far each chain was final on disk.
@@ -231,7 +243,7 @@ func finalBefore(s Saved) ordering.Vector {
 
 // restored is a run on disk.
 type restored struct {
-	last  ordering.EntryID
+	last  ordering.Ref
 	first uint64
 }
 
@@ -333,6 +345,7 @@ func (c *Core) accept(now time.Time, from ordering.DeviceKey, run ordering.Verif
 				p.holdUpTo(o, seq)
 			}
 		}
+		c.seekBranches()
 		c.lack(now)
 	}
 	return nil
@@ -349,20 +362,27 @@ func (c *Core) took(accepted []dag.Accepted, live bool) {
 	}()
 	for _, a := range accepted {
 		c.ready.Persist = append(c.ready.Persist, a)
+		if a.Branch != (ordering.Hash{}) {
+			c.foundFork(a)
+		}
 		for _, e := range a.Entries() {
 			c.learnGenesis(e)
 		}
 		if c.order == nil && c.genesis != nil {
 			c.begin()
 		}
-		if live {
+		if live || a.Branch != (ordering.Hash{}) && a.Branch == a.Entries()[0].Hash() {
 			c.spread(a)
 		}
 		if c.order != nil {
-			c.order.queue.Add(a.Run.Run(), c.now)
-			for _, e := range a.Entries() {
-				c.order.held.Add(e, c.now)
+			emitted := c.order.list.Emitted()[a.Run.Run().Origin()]
+			if a.Run.Run().Last().Seq > emitted {
+				c.order.queue.Add(a.Run.Run(), c.now)
 			}
+			for _, e := range a.Entries() {
+				c.order.held.Add(e, a.Branch != ordering.Hash{}, c.now)
+			}
+			c.order.held.Passed(a.Run.Run().Origin(), emitted)
 		}
 	}
 }
@@ -398,12 +418,13 @@ func (c *Core) spread(a dag.Accepted) {
 		return
 	}
 	bringer := c.peers[a.From]
+	forked := a.Branch != ordering.Hash{} // whoever has the other branch is to have both
 	for _, d := range c.leaderFirst() {
 		p := c.peers[d]
-		if d == author || d == a.From || !p.met || !c.graph.IsMember(d) && last.Kind != ordering.KindRemove || p.holds[last.Origin] >= last.Seq {
+		if d == author || d == a.From || !p.met || !c.graph.IsMember(d) && last.Kind != ordering.KindRemove || p.holds[last.Origin] >= last.Seq && !forked {
 			continue
 		}
-		if !own && (p.hears[author] || bringer != nil && bringer.hears[d]) {
+		if !own && !forked && (p.hears[author] || bringer != nil && bringer.hears[d]) {
 			continue
 		}
 		p.hold(last)
@@ -513,15 +534,15 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) err
 	switch m := m.(type) {
 	case *ordering.Digest:
 		// Both sides send digests; one of them opens the exchange.
-		if compareDevices(c.cfg.Self.Device, d) > 0 && m.Hash != c.graph.Have().Hash() {
-			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone(), Answer: true})
+		if compareDevices(c.cfg.Self.Device, d) > 0 && m.Hash != c.graph.Sync().Hash() {
+			c.send(d, &ordering.Have{Vector: c.graph.Sync().Clone(), Answer: true})
 		}
 	case *ordering.Have:
 		clear(p.holds)
 		p.holds.Merge(m.Vector)
 		c.shown.all(d, m.Vector)
 		if m.Answer {
-			c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
+			c.send(d, &ordering.Have{Vector: c.graph.Sync().Clone()})
 		}
 		c.lack(now)
 	case ordering.Signal:
@@ -536,7 +557,7 @@ func (c *Core) Hear(now time.Time, d ordering.DeviceKey, m ordering.Message) err
 }
 
 func (c *Core) digest(d ordering.DeviceKey) {
-	have := c.graph.Have()
+	have := c.graph.Sync()
 	c.send(d, &ordering.Digest{Hash: have.Hash(), Count: have.Count()})
 }
 
@@ -547,7 +568,11 @@ func (c *Core) Fetched(now time.Time, from ordering.DeviceKey, err error) {
 		return
 	}
 	c.fetch.busy = false
-	if p := c.peers[from]; p != nil && (err != nil || !c.fetch.got) {
+	if c.fetch.forks {
+		if c.fetch.got {
+			c.fetch.turn = max(0, c.fetch.turn-1) // whoever has one has its past
+		}
+	} else if p := c.peers[from]; p != nil && (err != nil || !c.fetch.got) {
 		p.failed = now.Add(FetchRetry)
 	}
 	if c.fetch.got {
@@ -555,7 +580,7 @@ func (c *Core) Fetched(now time.Time, from ordering.DeviceKey, err error) {
 			switch {
 			case d == from || !c.peers[d].met:
 			case compareDevices(c.cfg.Self.Device, d) > 0: // a digest from here opens nothing (see Hear)
-				c.send(d, &ordering.Have{Vector: c.graph.Have().Clone()})
+				c.send(d, &ordering.Have{Vector: c.graph.Sync().Clone()})
 			default:
 				c.digest(d)
 			}
@@ -591,6 +616,9 @@ func (c *Core) Tick(now time.Time) {
 // startFetch asks the peer that holds most of what is lacking here.
 func (c *Core) startFetch(now time.Time) {
 	c.fetch.wants = false
+	if c.fetchBranches(now) {
+		return
+	}
 	var best Fetch
 	var most uint64
 	var resting time.Time
@@ -612,19 +640,22 @@ func (c *Core) startFetch(now time.Time) {
 		}
 	}
 	if most == 0 {
+		if c.branchesWanted() && (resting.IsZero() || c.fetch.again.Before(resting)) {
+			resting = c.fetch.again
+		}
 		if !resting.IsZero() {
 			c.fetch.wants, c.fetch.due = true, resting
 		}
 		return
 	}
-	c.fetch.busy, c.fetch.from, c.fetch.got = true, best.From, false
+	c.fetch.busy, c.fetch.from, c.fetch.got, c.fetch.forks = true, best.From, false, false
 	c.ready.Fetch = &best
 }
 
 // lacking returns what a holder of v has beyond reach, and how many entries that
 // is, as far as one fetch could bring them: a boast wins nothing.
 func (c *Core) lacking(reach, v ordering.Vector) (wants []ordering.Want, n uint64) {
-	have := c.graph.Have()
+	have := c.graph.Sync()
 	for _, o := range v.Origins() {
 		if v[o] > reach[o] {
 			wants = append(wants, ordering.Want{Origin: o, After: have[o]})

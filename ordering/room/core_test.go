@@ -326,7 +326,7 @@ func BenchmarkMemory(b *testing.B) {
 		before := heap()
 		for i := range n {
 			e := ordering.Seal(ordering.Entry{Room: place.Room, Origin: place.Origin, Seq: place.Seq + uint64(i), TS: place.TS + uint64(i), Kind: ordering.KindJoined})
-			core.Restore(e, 1)
+			core.Restore(e, 1, false)
 		}
 		b.ReportMetric(float64(heap()-before)/n, "B/entry")
 		runtime.KeepAlive(core)

@@ -22,8 +22,9 @@ type Install struct {
 	Mark    []byte
 	First   uint64 // index of Order[0]
 	Order   []ordering.Listed
-	Hashes  []ordering.Hash // the order hash at each
-	Emitted ordering.Vector // entries up to it that are not in the list took no index
+	Entries []ordering.Hash  // the hash of each entry
+	Hashes  []ordering.Hash  // the order hash at each
+	Emitted []linear.Emitted // entries up to there that are not in the list took no index
 }
 
 // install is a snapshot on its way in.
@@ -64,7 +65,7 @@ func (c *Core) tryInstall() {
 	}
 	switch {
 	case c.now.Before(in.retryAt):
-	case !c.graph.Have().Covers(in.state.Vector()):
+	case !c.holdsChains(in.state.Emitted):
 		in.retryAt = c.now.Add(FetchRetry)
 		c.lack(c.now)
 	case uint64(len(in.order)) == in.state.Index-in.base:
@@ -72,6 +73,26 @@ func (c *Core) tryInstall() {
 	case !in.busy:
 		c.fetchOrder()
 	}
+}
+
+// tip names the entry up to which a chain was emitted.
+func tip(e linear.Emitted) ordering.Ref {
+	return ordering.Ref{EntryID: ordering.EntryID{Origin: e.Origin, Seq: e.Seq}, Hash: e.Hash}
+}
+
+// holdsChains reports whether all is held up to where chains were emitted; what is
+// lacking of another branch is sought.
+func (c *Core) holdsChains(emitted []linear.Emitted) bool {
+	all := true
+	for _, e := range emitted {
+		if !c.graph.HoldsRef(tip(e)) {
+			all = false
+			if e.Seq <= c.graph.Sync()[e.Origin] {
+				c.seekTip(e.Origin, ordering.TipOf(e.Seq, e.Hash))
+			}
+		}
+	}
+	return all
 }
 
 // fetchOrder asks a peer for the part of the list that is lacking, another one than failed
@@ -137,14 +158,18 @@ func (c *Core) finishInstall() {
 	in := &o.install
 	state := in.state
 	hash, sources := o.list.OrderHash(), o.list.SourceHash()
-	hashes := make([]ordering.Hash, 0, len(in.order))
+	hashes, entries := make([]ordering.Hash, 0, len(in.order)), make([]ordering.Hash, 0, len(in.order))
+	tips := make(map[ordering.Origin]ordering.Ref, len(state.Emitted))
+	for _, e := range state.Emitted {
+		tips[e.Origin] = tip(e)
+	}
 	for _, f := range in.order {
-		h, ok := c.graph.HashOf(f.EntryID)
+		h, ok := c.graph.At(tips[f.Origin], f.Seq)
 		if !ok {
 			break
 		}
 		hash = ordering.NextOrderHash(hash, h)
-		hashes = append(hashes, hash)
+		hashes, entries = append(hashes, hash), append(entries, h)
 		sources = ordering.NextSourceHash(sources, f.Source)
 	}
 	if len(hashes) != len(in.order) || hash != state.OrderHash || sources != state.SourceHash {
@@ -153,7 +178,7 @@ func (c *Core) finishInstall() {
 	}
 	c.ready.Install = &Install{
 		Saved: o.log.Installed(in.snap), Mark: state.Mark, First: in.base + 1,
-		Order: in.order, Hashes: hashes, Emitted: state.Vector(),
+		Order: in.order, Entries: entries, Hashes: hashes, Emitted: state.Emitted,
 	}
 	in.done = true
 }

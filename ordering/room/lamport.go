@@ -8,6 +8,7 @@ import (
 
 	"tertulia/ordering"
 	"tertulia/ordering/lamport"
+	"tertulia/ordering/linear"
 	"tertulia/ordering/mutant"
 )
 
@@ -48,12 +49,27 @@ func (c *Core) finalize(entries []*ordering.Entry) {
 	finals := o.list.Finalize(entries)
 	c.ready.Final = append(c.ready.Final, finals...)
 	o.marked = true
-	ids := make([]ordering.EntryID, len(entries))
-	for i, e := range entries {
-		ids[i] = e.ID()
+	c.emitted(finals)
+}
+
+// emitted drops what became final, or was lost to another branch, from what waits.
+func (c *Core) emitted(finals []linear.Final) {
+	o := c.order
+	if len(finals) == 0 {
+		return
 	}
-	o.held.Emitted(ids)
+	hashes := make([]ordering.Hash, len(finals))
+	for i, f := range finals {
+		hashes[i] = f.Hash
+		if f.Fate == linear.Lost {
+			o.queue.Lost(ordering.Ref{EntryID: f.ID, Hash: f.Hash})
+		}
+	}
+	o.held.Emitted(hashes)
 	o.queue.Emitted(o.list.Emitted())
+	for _, x := range c.graph.Forks() {
+		o.held.Passed(x, o.list.Emitted()[x])
+	}
 	if o.list.Wish() != 0 {
 		c.stir()
 	}
@@ -68,16 +84,13 @@ func (c *Core) closes(e *ordering.Epoch) (ready bool) {
 		return true
 	}
 	for _, r := range e.Cut {
-		if h, held := c.graph.HashOf(r.EntryID); r.Seq > 0 && (!held || h != r.Hash) {
+		if r.Seq > 0 && !c.graph.HoldsRef(r) {
+			c.seekTip(r.Origin, ordering.TipOf(r.Seq, r.Hash))
 			c.lack(c.now)
 			return false
 		}
 	}
-	cut := make(ordering.Vector)
-	for _, r := range e.Cut {
-		cut[r.Origin] = r.Seq
-	}
-	c.finalize(o.held.Cut(cut))
+	c.finalize(o.held.Cut(e.Cut))
 	return true
 }
 
@@ -149,6 +162,8 @@ func (c *Core) holdsTips(d ordering.DeviceKey, tips []ordering.Tip) {
 		}
 		if t.Seq > reach[view[i]] {
 			c.lack(c.now)
+		} else if _, held := c.graph.Resolve(view[i], t); t.Seq > 0 && !held {
+			c.seekTip(view[i], t)
 		}
 	}
 }
@@ -184,7 +199,7 @@ func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 	case *ordering.CutWant:
 		if s.Epoch == e.N && len(s.Cut) == len(e.View) {
 			c.holdsTips(d, s.Cut)
-			c.signal(d, &ordering.CutHave{Epoch: e.N, Term: s.Term, Have: o.held.Tips(o.held.Durable())})
+			c.signal(d, &ordering.CutHave{Epoch: e.N, Term: s.Term, Have: c.holding(s.Cut)})
 		}
 	case *ordering.CutHave:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
@@ -243,8 +258,9 @@ func (c *Core) changeView() {
 		}
 		return
 	case c.cfg.Mutant != mutant.LonelyCut:
-		ch.Holds(c.cfg.Self, o.held.Tips(o.held.Durable()), c.now)
-		if !ch.Copied(cut) || !ch.HeldBy(c.cfg.Self, cut) {
+		settled := c.settleForks(ch, cut)
+		ch.Holds(c.cfg.Self, c.holding(cut), c.now)
+		if !settled || !ch.Copied(cut) || !ch.HeldBy(c.cfg.Self, cut) {
 			if ch.Ask(c.now) {
 				for _, v := range ch.Asked() {
 					if !c.hears(v) {
@@ -266,8 +282,8 @@ func (c *Core) proposeEpoch(ch *lamport.Change, tips []ordering.Tip) {
 	o := c.order
 	var cut []ordering.Ref
 	for i, t := range tips {
-		if h, ok := c.graph.HashOf(ordering.EntryID{Origin: ch.View[i], Seq: t.Seq}); ok {
-			cut = append(cut, ordering.Ref{EntryID: ordering.EntryID{Origin: ch.View[i], Seq: t.Seq}, Hash: h})
+		if r, ok := c.graph.Resolve(ch.View[i], t); ok {
+			cut = append(cut, r)
 		}
 	}
 	before := o.status.LastIndex

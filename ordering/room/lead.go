@@ -179,7 +179,13 @@ func (c *Core) hears(v ordering.Origin) bool {
 
 // fit reports whether a replica is heard and able to take part.
 func (c *Core) fit(v ordering.Origin) bool {
-	return c.hears(v) && able(c.peers[v.Device].vital) && c.graph.IsMember(v.Device)
+	return c.hears(v) && able(c.peers[v.Device].vital) && c.trusted(v)
+}
+
+// trusted reports whether a replica may have a seat and be in the view: it is a
+// member's, and its chain has not forked.
+func (c *Core) trusted(v ordering.Origin) bool {
+	return c.graph.IsMember(v.Device) && !c.graph.Forked(v)
 }
 
 // able reports whether a replica can write and is not about to leave.
@@ -419,7 +425,7 @@ func (c *Core) candidates() []seats.Candidate {
 		caught[p.Origin] = p.Match > 0 && p.Match+nearly >= o.status.Commit && k != nil && k.standing != nil && k.standing.Applied+nearly >= o.status.Commit
 	}
 	add := func(v ordering.Origin) {
-		x := seats.Candidate{Origin: v, Rank: c.rank(v), CaughtUp: caught[v], Former: !c.graph.IsMember(v.Device)}
+		x := seats.Candidate{Origin: v, Rank: c.rank(v), CaughtUp: caught[v], Former: !c.trusted(v)}
 		p := c.peers[v.Device]
 		switch {
 		case v == c.cfg.Self:
@@ -453,7 +459,7 @@ func (c *Core) candidates() []seats.Candidate {
 		}
 	}
 	for _, d := range c.Connected() {
-		if v := c.instance(d); v != (ordering.Origin{}) && !seen[v] && c.graph.IsMember(d) {
+		if v := c.instance(d); v != (ordering.Origin{}) && !seen[v] && c.trusted(v) {
 			seen[v] = true
 			add(v)
 		}
@@ -547,7 +553,7 @@ func (c *Core) view(is []ordering.Origin) []ordering.Origin {
 			return !c.health.Draining
 		}
 		p := c.peers[v.Device]
-		if !c.graph.IsMember(v.Device) || p == nil && c.now.Sub(c.seenUp(v)) >= c.cfg.Waits.Evict {
+		if !c.trusted(v) || p == nil && c.now.Sub(c.seenUp(v)) >= c.cfg.Waits.Evict {
 			return false
 		}
 		if p == nil {

@@ -366,7 +366,7 @@ func (x *replica) resume(c *Core) {
 			if e == a.Run.Run().Last() {
 				run = len(a.Run.Run().Entries)
 			}
-			c.Restore(e, run)
+			c.Restore(e, run, a.Branch != ordering.Hash{})
 		}
 	}
 	if err := c.Resume(x.now); err != nil {

@@ -110,8 +110,8 @@ func (c *Core) tryBegin() error {
 		}
 	}
 	o.held = lamport.New(lamport.Config{Self: c.cfg.Self, Chains: c.graph, Mutant: c.cfg.Mutant}, c.graph.Have(), c.graph.Clock())
-	for _, e := range c.tail {
-		o.held.Kept(e, c.now)
+	for _, k := range c.tail {
+		o.held.Kept(k.entry, k.beside, c.now)
 	}
 	c.restored, c.tail = nil, nil
 	o.bully = election.New(election.Config{Self: c.cfg.Self, Hold: c.cfg.Waits.Hold, Seed: c.cfg.Seed, Mutant: c.cfg.Mutant})
@@ -125,6 +125,9 @@ func (c *Core) tryBegin() error {
 	c.order, c.saved = o, Saved{}
 	c.openEpoch(seal)
 	c.stir()
+	if c.graph.Forked(c.cfg.Self) {
+		c.fallSilent()
+	}
 	return nil
 }
 
@@ -241,7 +244,11 @@ func (c *Core) linearize() {
 		r := o.waiting[0]
 		switch cmd := r.Command.(type) {
 		case *ordering.Batch:
-			r.Command = c.takeBatch(cmd)
+			b, ok := c.takeBatch(cmd)
+			if !ok {
+				return
+			}
+			r.Command = b
 		case *ordering.Epoch:
 			if !c.closes(cmd) {
 				return
@@ -255,12 +262,12 @@ func (c *Core) linearize() {
 }
 
 // takeBatch puts the runs of a batch into the graph, as far as they are not
-// there, and returns the batch without those that no replica takes.
-func (c *Core) takeBatch(b *ordering.Batch) ordering.Command {
-	kept := *b
+// there, and returns the batch without those that no replica takes. It reports
+// false while a run that the list would emit waits for an entry of another branch.
+func (c *Core) takeBatch(b *ordering.Batch) (_ ordering.Command, ok bool) {
+	kept, waits := *b, false
 	kept.Runs = slices.DeleteFunc(slices.Clone(b.Runs), func(run ordering.Run) bool {
-		last := run.Last()
-		if h, held := c.graph.HashOf(last.ID()); held && h == last.Hash() {
+		if c.graph.HoldsRef(run.Last().Ref()) {
 			return false
 		}
 		v, err := ordering.VerifyRun(run)
@@ -274,9 +281,22 @@ func (c *Core) takeBatch(b *ordering.Batch) ordering.Command {
 		case ordering.WrongRoom, ordering.BadKind, ordering.Malformed:
 			return true // so every replica judges; what else stands in its way here may not elsewhere
 		}
+		if lacking := c.graph.Awaits(v); len(lacking) > 0 && !slices.ContainsFunc(lacking, func(r ordering.Ref) bool { return !c.settledBy(b, r) }) {
+			waits = true
+		}
 		return false
 	})
-	return &kept
+	if waits {
+		c.seekBranches()
+		c.lack(c.now)
+	}
+	return &kept, !waits
+}
+
+// settledBy reports whether the list lets what depends on an entry pass, now or
+// with the batch.
+func (c *Core) settledBy(b *ordering.Batch, r ordering.Ref) bool {
+	return c.order.list.Settled(r) || slices.ContainsFunc(b.Runs, func(run ordering.Run) bool { return run.Origin() == r.Origin && run.Last().Seq >= r.Seq })
 }
 
 // applied draws the consequences of a command that the list has applied.
@@ -285,20 +305,7 @@ func (c *Core) applied(r control.Committed, a linear.Applied) {
 	o.marked = true
 	c.ready.Final = append(c.ready.Final, a.Finals...)
 	o.log.LinApplied(r.Index)
-	if len(a.Finals) > 0 {
-		o.queue.Emitted(o.list.Emitted())
-		ids := make([]ordering.EntryID, len(a.Finals))
-		for i, f := range a.Finals {
-			ids[i] = f.ID
-		}
-		o.held.Emitted(ids)
-		if o.list.Wish() != 0 {
-			c.stir()
-		}
-	}
-	for _, x := range a.Lost {
-		o.queue.Lost(x, o.list.Emitted()[x])
-	}
+	c.emitted(a.Finals)
 	own := r.Term == o.status.Term && o.status.Role == control.Leader
 	switch cmd := r.Command.(type) {
 	case *ordering.Batch:
@@ -333,7 +340,11 @@ func (c *Core) load() {
 	if o.loading {
 		return
 	}
-	if wants := o.queue.Missing(); len(wants) > 0 {
+	wants := o.queue.Missing()
+	if len(wants) == 0 {
+		wants = c.loadProofs()
+	}
+	if len(wants) > 0 {
 		o.loading = true
 		c.ready.Load = wants
 	}
@@ -346,6 +357,7 @@ func (c *Core) Loaded(now time.Time, runs []ordering.Run) {
 	if c.order != nil && c.order.loading {
 		c.order.loading = false
 		c.order.queue.Loaded(runs)
+		c.handProofs(runs)
 	}
 }
 

@@ -163,7 +163,11 @@ func (c *Core) forgot(a ordering.Acked) bool {
 	if e := o.list.Epoch(); a.Epoch != e.N {
 		return a.Epoch > e.N
 	}
-	return !o.held.Keeps(a)
+	branches := make(ordering.Vector)
+	for _, x := range c.graph.Forks() {
+		branches[x] = c.graph.Sync()[x]
+	}
+	return !o.held.Keeps(a, branches)
 }
 
 // fallSilent ends this replica's say: its owner goes on under a new instance.
@@ -178,7 +182,7 @@ func (c *Core) fallSilent() {
 // meet says to a peer what waited until it had told what it remembers of us.
 func (c *Core) meet(d ordering.DeviceKey) {
 	if compareDevices(c.cfg.Self.Device, d) > 0 { // a digest from here opens nothing (see Hear)
-		c.send(d, &ordering.Have{Vector: c.graph.Have().Clone(), Answer: true})
+		c.send(d, &ordering.Have{Vector: c.graph.Sync().Clone(), Answer: true})
 	} else {
 		c.digest(d)
 	}

@@ -17,6 +17,7 @@ const (
 	EpochOpened   EventKind = 2 // Epoch, Mode, View, Reason
 	Diverged      EventKind = 3 // Index: two replicas differ there; this one froze
 	SetBack       EventKind = 4 // peers remember more of this replica than its disk
+	Forked        EventKind = 5 // Origin signed two entries for one place of its chain
 )
 
 // Event is something people are told of.
@@ -29,6 +30,7 @@ type Event struct {
 	View   []ordering.Origin
 	Index  uint64
 	Reason string // of an epoch
+	Origin ordering.Origin
 }
 
 // Order is where the final order stands here, for people. It is a snapshot.
@@ -51,6 +53,7 @@ type Order struct {
 	Replicas   []Replica
 	Diverged   uint64 // index at which replicas differ; 0: nowhere
 	SetBack    bool
+	Forks      []ordering.Origin // of which two entries are held for one place: in no view, with no seat
 
 	Transferring ordering.Origin // to whom we hand the lead over; zero: nobody
 }
@@ -66,7 +69,7 @@ type Replica struct {
 
 // Order returns where the order stands.
 func (c *Core) Order() Order {
-	v := Order{SetBack: c.setBack}
+	v := Order{SetBack: c.setBack, Forks: c.graph.Forks()}
 	for _, d := range c.Connected() {
 		if k := c.known[c.instance(d)]; k != nil && k.standing != nil {
 			s := k.standing

@@ -212,7 +212,7 @@ func (w *world) step(faults bool) {
 				n.q = New(Config{Self: n.o, Mutant: w.m})
 				for _, r := range w.runs {
 					if r.Last().Seq <= n.held[r.Origin()] && r.Last().Seq > n.l.Emitted()[r.Origin()] {
-						n.q.Known(r.Last().ID(), r.First().Seq, w.now)
+						n.q.Known(r.Last().Ref(), r.First().Seq, w.now)
 					}
 				}
 			}

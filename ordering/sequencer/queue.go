@@ -4,7 +4,6 @@
 package sequencer
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -41,11 +40,9 @@ type Queue struct {
 	runs   []*queued                     // in acceptance order; also some that are gone
 	gone   int                           // of runs
 	next   int                           // before it in runs there is nothing to propose
-	chains map[ordering.Origin][]*queued // ascending by seq, none gone
+	chains map[ordering.Origin][]*queued // in acceptance order, none gone
+	runsBy map[ordering.Hash]*queued     // the same, by their last entries
 	bodies int                           // bytes
-
-	lost    map[ordering.Origin]uint64 // lost branches, and how far their chains are final
-	blocked ordering.Vector            // by origin, the lowest seq that waits for a lost branch
 
 	inFlight int
 	resetDue bool
@@ -61,9 +58,10 @@ type Queue struct {
 // queued is a run in the queue.
 type queued struct {
 	origin      ordering.Origin
-	first, last uint64       // seq
-	run         ordering.Run // no entries: on disk only
-	size        int          // of run, in bytes
+	first, last uint64        // seq
+	hash        ordering.Hash // of the last entry
+	run         ordering.Run  // no entries: on disk only
+	size        int           // of run, in bytes
 	since       time.Time
 	due         time.Time // when it is to be offered
 	proposed    bool
@@ -75,10 +73,9 @@ func (q *queued) here() bool { return len(q.run.Entries) > 0 }
 // New returns an empty queue.
 func New(cfg Config) *Queue {
 	return &Queue{
-		cfg:     cfg,
-		chains:  make(map[ordering.Origin][]*queued),
-		lost:    make(map[ordering.Origin]uint64),
-		blocked: make(ordering.Vector),
+		cfg:    cfg,
+		chains: make(map[ordering.Origin][]*queued),
+		runsBy: make(map[ordering.Hash]*queued),
 	}
 }
 
@@ -90,7 +87,7 @@ func (q *Queue) InFlight() int { return q.inFlight }
 
 // Add takes a run that the graph has accepted, in acceptance order.
 func (q *Queue) Add(run ordering.Run, now time.Time) {
-	r := &queued{origin: run.Origin(), first: run.First().Seq, last: run.Last().Seq}
+	r := &queued{origin: run.Origin(), first: run.First().Seq, last: run.Last().Seq, hash: run.Last().Hash()}
 	if q.push(r, now) && q.bodies+run.Size() <= MaxBodies {
 		q.keep(r, run)
 	}
@@ -98,18 +95,18 @@ func (q *Queue) Add(run ordering.Run, now time.Time) {
 
 // Known takes the place of a run that is not final and whose body is on disk
 // only: after a restart, in acceptance order, before any Add.
-func (q *Queue) Known(last ordering.EntryID, first uint64, now time.Time) {
-	q.push(&queued{origin: last.Origin, first: first, last: last.Seq}, now)
+func (q *Queue) Known(last ordering.Ref, first uint64, now time.Time) {
+	q.push(&queued{origin: last.Origin, first: first, last: last.Seq, hash: last.Hash}, now)
 }
 
-// push appends a run, unless it is of a lost branch or in the queue.
+// push appends a run, unless it is in the queue.
 func (q *Queue) push(r *queued, now time.Time) bool {
-	chain := q.chains[r.origin]
-	if _, lost := q.lost[r.origin]; lost || len(chain) > 0 && chain[len(chain)-1].last >= r.last {
+	if q.runsBy[r.hash] != nil {
 		return false
 	}
+	q.runsBy[r.hash] = r
 	r.since, r.due = now, now.Add(OverdueAfter)
-	q.chains[r.origin] = append(chain, r)
+	q.chains[r.origin] = append(q.chains[r.origin], r)
 	q.runs = append(q.runs, r)
 	q.offers = append(q.offers, r)
 	return true
@@ -131,6 +128,7 @@ func (q *Queue) drop(r *queued) {
 	q.release(r)
 	r.gone = true
 	q.gone++
+	delete(q.runsBy, r.hash)
 	if r == q.wanted {
 		q.wanted = nil
 	}
@@ -139,20 +137,16 @@ func (q *Queue) drop(r *queued) {
 // Emitted drops what is final.
 func (q *Queue) Emitted(v ordering.Vector) {
 	for o, chain := range q.chains {
-		n := 0
-		for n < len(chain) && chain[n].last <= v[o] {
-			q.drop(chain[n])
-			n++
+		if chain[0].last > v[o] {
+			continue
 		}
-		q.cut(o, chain[n:])
-	}
-	for o, seq := range q.lost {
-		if v[o] > seq {
-			// What waits for the lost branch may be final as far as this goes.
-			q.lost[o] = v[o]
-			q.next = 0
-			clear(q.blocked)
-		}
+		q.cut(o, slices.DeleteFunc(chain, func(r *queued) bool {
+			if r.last > v[o] {
+				return false
+			}
+			q.drop(r)
+			return true
+		}))
 	}
 	q.tidy()
 }
@@ -187,15 +181,15 @@ func (q *Queue) tidy() {
 	q.offers = slices.DeleteFunc(q.offers, func(r *queued) bool { return r.gone })
 }
 
-// Lost says that the chain of an origin that is held here is the losing branch
-// of a fork: another is in the final list. None of it is proposed again, nor is
-// what depends on it beyond the final part of the chain.
-func (q *Queue) Lost(o ordering.Origin, final uint64) {
-	for _, r := range q.chains[o] {
-		q.drop(r)
+// Lost drops the run that ends with an entry: another branch of its chain is in
+// the final list (a fork).
+func (q *Queue) Lost(last ordering.Ref) {
+	r := q.runsBy[last.Hash]
+	if r == nil {
+		return
 	}
-	delete(q.chains, o)
-	q.lost[o] = max(q.lost[o], final)
+	q.drop(r)
+	q.cut(r.origin, slices.DeleteFunc(q.chains[r.origin], func(o *queued) bool { return o == r }))
 	q.tidy()
 }
 
@@ -233,7 +227,6 @@ func (q *Queue) settle() {
 // propose lets proposed := emitted.
 func (q *Queue) propose() {
 	q.next = 0
-	clear(q.blocked)
 	for _, r := range q.runs {
 		r.proposed = false
 	}
@@ -250,7 +243,7 @@ func (q *Queue) Next(now time.Time, epoch uint64) (*ordering.Batch, bool) {
 	var since time.Time // of the first run
 	q.skip()
 	for _, r := range q.runs[q.next:] {
-		if r.gone || r.proposed || !q.ready(r) {
+		if r.gone || r.proposed {
 			continue
 		}
 		if !r.here() {
@@ -282,28 +275,6 @@ func (q *Queue) skip() {
 	}
 }
 
-// ready reports whether no entry of the run depends on a lost branch. All else
-// that it depends on is final or before it in the queue.
-func (q *Queue) ready(r *queued) bool {
-	if len(q.lost) == 0 {
-		return true
-	}
-	if low, ok := q.blocked[r.origin]; ok && r.first > low {
-		return false
-	}
-	for _, e := range r.run.Entries {
-		for _, d := range e.Deps {
-			final, lost := q.lost[d.Origin]
-			low, waits := q.blocked[d.Origin]
-			if lost && d.Seq > final || waits && d.Seq >= low {
-				q.blocked[r.origin] = r.first
-				return false
-			}
-		}
-	}
-	return true
-}
-
 // Proposed says that the log took the batch.
 func (q *Queue) Proposed(b *ordering.Batch) {
 	q.inFlight++
@@ -329,14 +300,10 @@ func (q *Queue) Dropped(b *ordering.Batch, now time.Time) {
 
 // find returns a run's place in the queue, nil if it is not there.
 func (q *Queue) find(run ordering.Run) *queued {
-	chain := q.chains[run.Origin()]
-	i, ok := slices.BinarySearchFunc(chain, run.Last().Seq, func(r *queued, seq uint64) int {
-		return cmp.Compare(r.last, seq)
-	})
-	if !ok || chain[i].first != run.First().Seq {
-		return nil
+	if r := q.runsBy[run.Last().Hash()]; r != nil && r.first == run.First().Seq {
+		return r
 	}
-	return chain[i]
+	return nil
 }
 
 func (q *Queue) want(r *queued) {
@@ -433,7 +400,7 @@ func (q *Queue) nextDeadline() time.Time {
 		return time.Time{}
 	}
 	for _, r := range q.runs[q.next:] {
-		if !r.gone && !r.proposed && q.ready(r) {
+		if !r.gone && !r.proposed {
 			if q.inFlight == 0 {
 				return q.rest
 			}

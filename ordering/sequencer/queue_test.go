@@ -190,9 +190,9 @@ func TestADroppedBatchIsProposedAgainAfterAWhile(t *testing.T) {
 func TestABodyOnDiskIsReadBackInItsTurn(t *testing.T) {
 	q := New(Config{Self: self})
 	a, b, c := run(origin(2), 1, 1, 9), run(origin(3), 4, 2, 9), run(origin(2), 2, 1, 9)
-	q.Known(b.Last().ID(), 4, at(0))
-	q.Known(a.Last().ID(), 1, at(0))
-	q.Known(c.Last().ID(), 2, at(0))
+	q.Known(b.Last().Ref(), 4, at(0))
+	q.Known(a.Last().Ref(), 1, at(0))
+	q.Known(c.Last().Ref(), 2, at(0))
 	q.Add(run(origin(4), 1, 1, 9), at(0))
 	propose(t, q, at(0))
 	want := []ordering.Want{{Origin: origin(3), After: 3}, {Origin: origin(2), After: 0}}
@@ -219,7 +219,7 @@ func TestABodyOnDiskIsReadBackInItsTurn(t *testing.T) {
 func TestBodiesStayWithinTheirLimit(t *testing.T) {
 	q := New(Config{Self: self})
 	first := run(origin(3), 1, 4, 60_000)
-	q.Known(first.Last().ID(), 1, at(0))
+	q.Known(first.Last().Ref(), 1, at(0))
 	for i := range uint64(100) {
 		q.Add(run(origin(2), 4*i+1, 4, 60_000), at(0))
 	}
@@ -294,7 +294,7 @@ func TestAnUnsequencedRunIsOfferedEverySecond(t *testing.T) {
 func TestAfterARestartBodiesAreReadBackToBeOffered(t *testing.T) {
 	q := New(Config{Self: self})
 	a := run(origin(2), 1, 1, 9)
-	q.Known(a.Last().ID(), 1, at(0))
+	q.Known(a.Last().Ref(), 1, at(0))
 	wantRuns(t, q.Overdue(at(1000*ms)))
 	if got := q.Missing(); len(got) != 1 || got[0] != (ordering.Want{Origin: origin(2)}) {
 		t.Fatalf("missing %v", got)
@@ -303,25 +303,21 @@ func TestAfterARestartBodiesAreReadBackToBeOffered(t *testing.T) {
 	wantRuns(t, q.Overdue(at(1000*ms)), 201)
 }
 
-func TestALostBranchIsNotProposedAgainNorWhatDependsOnIt(t *testing.T) {
+func TestALostRunIsNotProposedAgainAndItsOtherBranchIs(t *testing.T) {
 	q := New(Config{Self: self})
 	bob := origin(2)
-	q.Add(run(bob, 5, 1, 9), at(0))
+	lost, other := run(bob, 5, 1, 9), run(bob, 5, 1, 10)
+	q.Add(lost, at(0))
+	q.Add(other, at(0))
 	q.Add(run(origin(3), 1, 1, 9, ordering.EntryID{Origin: bob, Seq: 5}), at(0))
-	q.Add(run(origin(3), 2, 1, 9), at(0))
-	q.Add(run(origin(4), 1, 1, 9, ordering.EntryID{Origin: origin(3), Seq: 2}), at(0))
-	q.Add(run(origin(5), 1, 1, 9, ordering.EntryID{Origin: bob, Seq: 4}), at(0))
-	q.Lost(bob, 4)
-	q.Add(run(bob, 6, 1, 9), at(0))
-	propose(t, q, at(0), 501)
+	q.Lost(lost.Last().Ref())
+	q.Add(other, at(0)) // again
+	propose(t, q, at(0), 205, 301)
 	q.Settled()
-	q.Emitted(ordering.Vector{bob: 4, origin(5): 1})
-	propose(t, q, at(time.Hour))
-	if d := q.Deadline(true); !d.IsZero() {
-		t.Fatalf("all waits for a lost branch, and a deadline at %s", d.Sub(start))
+	q.Emitted(ordering.Vector{bob: 5, origin(3): 1})
+	if q.Len() != 0 || len(q.runsBy) != 0 {
+		t.Fatalf("%d runs are left, %d by hash", q.Len(), len(q.runsBy))
 	}
-	q.Emitted(ordering.Vector{bob: 5, origin(5): 1}) // of the other branch
-	propose(t, q, at(0), 301, 302, 401)
 }
 
 // BenchmarkNext has a leader add, propose and settle runs of one entry; an op is

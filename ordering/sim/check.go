@@ -32,11 +32,14 @@ const (
 type canon struct {
 	order   []slot
 	fates   map[ordering.EntryID]fate
-	wrote   map[ordering.EntryID]*ordering.Entry // by whoever stored it first
-	stamps  map[linear.Digest]ordering.EntryID   // of shown messages
-	log     map[uint64]*record                   // committed, by index
-	held    map[place]*record                    // ever durable anywhere, by index and term
-	leaders map[uint64]*node                     // by term
+	wrote   map[ordering.Hash]*ordering.Entry
+	places  map[ordering.EntryID]ordering.Hash // of wrote: as first stored by anybody
+	lost    map[ordering.Hash]bool             // passed over for another branch
+	emitted map[ordering.EntryID]ordering.Hash
+	stamps  map[linear.Digest]ordering.EntryID // of shown messages
+	log     map[uint64]*record                 // committed, by index
+	held    map[place]*record                  // ever durable anywhere, by index and term
+	leaders map[uint64]*node                   // by term
 	epochs  map[uint64]string
 	confs   []confAt // ascending by index
 	origins map[ordering.Origin]int
@@ -86,7 +89,8 @@ type reign struct {
 
 func newCanon() *canon {
 	return &canon{
-		fates: make(map[ordering.EntryID]fate), wrote: make(map[ordering.EntryID]*ordering.Entry),
+		fates: make(map[ordering.EntryID]fate), wrote: make(map[ordering.Hash]*ordering.Entry), places: make(map[ordering.EntryID]ordering.Hash),
+		lost: make(map[ordering.Hash]bool), emitted: make(map[ordering.EntryID]ordering.Hash),
 		stamps: make(map[linear.Digest]ordering.EntryID), log: make(map[uint64]*record), held: make(map[place]*record),
 		leaders: make(map[uint64]*node), epochs: make(map[uint64]string), origins: make(map[ordering.Origin]int),
 		reign: reign{since: -1}, epochal: newEpochal(),
@@ -103,17 +107,21 @@ func (c *canon) bit(o ordering.Origin) uint64 {
 }
 
 // written checks an entry that n has made durable.
-func (c *canon) written(n *node, e *ordering.Entry) {
+func (c *canon) written(n *node, e *ordering.Entry, beside bool) {
 	w := n.w
-	first := c.wrote[e.ID()]
+	c.wrote[e.Hash()] = e
+	first, known := c.places[e.ID()]
 	switch {
-	case first == nil:
-		c.wrote[e.ID()] = e
-	case first.Hash() != e.Hash() && !w.faults.Has(OldImage):
+	case !known:
+		c.places[e.ID()] = e.Hash()
+	case first != e.Hash() && !w.mayFork(e.Origin):
 		w.failf(n.i, "U12", "%s has two hashes", w.id(e.ID()))
 	}
+	if beside && !w.mayFork(e.Origin) {
+		w.failf(n.i, "U12", "%s lies beside its chain", w.id(e.ID()))
+	}
 	c.stored(n, e)
-	if e.Seq != n.disk.have[e.Origin]+1 {
+	if e.Seq != n.disk.have[e.Origin]+1 && !w.mayFork(e.Origin) {
 		w.failf(n.i, "U4", "%s is stored after seq %d", w.id(e.ID()), n.disk.have[e.Origin])
 	}
 	ts := uint64(0)
@@ -122,14 +130,14 @@ func (c *canon) written(n *node, e *ordering.Entry) {
 			w.failf(n.i, "U5", "%s is stored before %s", w.id(e.ID()), w.id(d.EntryID))
 			return
 		}
-		if dep := c.wrote[d.EntryID]; dep != nil {
+		if dep := c.wrote[d.Hash]; dep != nil {
 			ts = max(ts, dep.TS)
 		}
 	}
-	if prev := c.wrote[ordering.EntryID{Origin: e.Origin, Seq: e.Seq - 1}]; prev != nil {
+	if prev := c.wrote[e.Prev]; prev != nil {
 		ts = max(ts, prev.TS)
 	}
-	if e.TS != ts+1 && !w.faults.Has(OldImage) {
+	if e.TS != ts+1 {
 		w.failf(n.i, "L-2", "%s has ts %d, not %d", w.id(e.ID()), e.TS, ts+1)
 	}
 }
@@ -330,14 +338,25 @@ func decodeConf(b []byte) (f conf) {
 // final checks an entry that n has made final.
 func (c *canon) final(n *node, f *linear.Final) {
 	w, d := n.w, n.disk
-	e := c.wrote[f.ID]
+	e := c.wrote[f.Hash]
 	last := d.emitted[f.ID.Origin]
+	if f.Fate == linear.Lost {
+		c.lost[f.Hash] = true
+		if c.emitted[f.ID] == f.Hash || !w.mayFork(f.ID.Origin) {
+			w.failf(n.i, "U1", "%s is passed over", w.id(f.ID))
+		}
+		return
+	}
 	switch {
-	case e == nil:
+	case e == nil || e.ID() != f.ID:
 		w.failf(n.i, "U3", "%s is final, and nobody wrote it", w.id(f.ID))
 		return
-	case e.Hash() != f.Hash && !w.faults.Has(OldImage):
-		w.failf(n.i, "U3", "%s is final with another content", w.id(f.ID))
+	case c.lost[f.Hash]:
+		w.failf(n.i, "U1", "%s is final here and passed over elsewhere", w.id(f.ID))
+	case last.Hash != e.Prev && e.Seq == last.Seq+1:
+		w.failf(n.i, "U3", "%s is final, and follows another branch", w.id(f.ID))
+	case w.mayFork(f.ID.Origin) && !d.stores(f.Hash):
+		w.failf(n.i, "U7", "%s is final, and on disk is another branch", w.id(f.ID))
 	case d.have[f.ID.Origin] < f.ID.Seq:
 		w.failf(n.i, "U7", "%s is final and not on disk", w.id(f.ID))
 	case f.ID.Seq <= last.Seq:
@@ -346,7 +365,7 @@ func (c *canon) final(n *node, f *linear.Final) {
 		w.failf(n.i, "U4", "%s is emitted after seq %d", w.id(f.ID), last.Seq)
 	}
 	for _, dep := range e.Deps {
-		if d.emitted[dep.Origin].Seq < dep.Seq {
+		if d.emitted[dep.Origin].Seq < dep.Seq && !c.lost[dep.Hash] {
 			w.failf(n.i, "U5", "%s is emitted before %s", w.id(f.ID), w.id(dep.EntryID))
 		}
 	}
@@ -355,6 +374,10 @@ func (c *canon) final(n *node, f *linear.Final) {
 	if f.Fate == linear.Shown {
 		c.shown(n, f, e)
 	}
+	if first, known := c.emitted[f.ID]; known && first != f.Hash {
+		w.failf(n.i, "U1", "%s is final here with one branch and elsewhere with another", w.id(f.ID))
+	}
+	c.emitted[f.ID] = f.Hash
 	is := fate{f.Fate, f.Index, f.Late}
 	if was, known := c.fates[f.ID]; known && was != is {
 		w.failf(n.i, "U1", "%s has the fate %v here and %v elsewhere", w.id(f.ID), is, was)
@@ -485,18 +508,18 @@ func (c *canon) installed(n *node, in *room.Install) {
 	}
 	for i, l := range in.Order {
 		at := in.First + uint64(i)
-		if at > uint64(len(c.order)) || c.order[at-1].id != l.EntryID || c.order[at-1].order != in.Hashes[i] || c.order[at-1].source != l.Source {
+		if at > uint64(len(c.order)) || c.order[at-1].id != l.EntryID || c.order[at-1].hash != in.Entries[i] || c.order[at-1].order != in.Hashes[i] || c.order[at-1].source != l.Source {
 			w.failf(n.i, "U1", "a snapshot says that index %d is %s, of %+v", at, w.id(l.EntryID), l.Source)
 			return
 		}
 	}
 	d.index += uint64(len(in.Order))
-	for _, o := range in.Emitted.Origins() {
-		seq := in.Emitted[o]
+	for _, x := range in.Emitted {
+		o, seq := x.Origin, x.Seq
 		if seq < d.emitted[o].Seq {
 			w.failf(n.i, "U6", "a snapshot takes %s back from %d to %d", w.who(o), d.emitted[o].Seq, seq)
 		}
-		e := c.wrote[ordering.EntryID{Origin: o, Seq: seq}]
+		e := c.wrote[x.Hash]
 		if e == nil || d.have[o] < seq {
 			w.failf(n.i, "U7", "a snapshot with %s/%d is installed before that is here", w.who(o), seq)
 			return
@@ -529,7 +552,7 @@ func (c *canon) resumed(n *node) {
 	if o.FinalIndex != n.disk.index {
 		n.w.failf(n.i, "U6", "%d finals after a restart, %d before", o.FinalIndex, n.disk.index)
 	}
-	if len(n.disk.runs) > 0 && n.core.Graph().Have().Hash() != n.disk.have.Hash() {
+	if len(n.disk.runs) > 0 && n.core.Graph().Sync().Hash() != n.disk.have.Hash() {
 		n.w.failf(n.i, "U7", "the graph is another after a restart")
 	}
 	n.leading = false
@@ -551,8 +574,13 @@ func (c *canon) event(n *node, e room.Event) {
 		w.note(n.i, "epoch %d with %s", e.Epoch, w.whoAll(e.View))
 	case room.Diverged:
 		w.failf(n.i, "U6", "says that replicas differ at %d", e.Index)
+	case room.Forked:
+		w.note(n.i, "%s has forked", w.who(e.Origin))
+		if !w.mayFork(e.Origin) {
+			w.failf(n.i, "U12", "says that %s has forked", w.who(e.Origin))
+		}
 	case room.SetBack:
-		if !n.setback {
+		if !n.setback && !w.forger(n.self) {
 			w.failf(n.i, "U12", "takes itself for set back, and is not")
 		}
 		n.setback = false
@@ -771,6 +799,9 @@ func (w *World) lacks(nodes []*node) string {
 			return fmt.Sprintf("n%d has no core", n.i)
 		}
 		for o, seq := range n.disk.have {
+			if w.forger(o) {
+				continue // of one branch
+			}
 			if m := w.find(o.Device); m != nil && !m.leaving {
 				want[o] = max(want[o], seq)
 			}
@@ -825,7 +856,7 @@ func (c *canon) settled(w *World, nodes []*node) {
 			w.failf(n.i, "U7", "%d finals were shown, and %d are left", len(c.order), n.disk.index)
 		}
 		a, b := n.core.Graph(), nodes[0].core.Graph()
-		if a.Have().Hash() == b.Have().Hash() && a.Clock() != b.Clock() {
+		if a.Sync().Hash() == b.Sync().Hash() && !w.faults.Has(Fork) && a.Clock() != b.Clock() {
 			w.failf(n.i, "U9", "equal entries, and clocks %d and %d", a.Clock(), b.Clock())
 		}
 	}

@@ -96,13 +96,29 @@ const (
 	pageBytes  = 1 << 20
 )
 
+// stores reports whether an entry is on the disk.
+func (d *disk) stores(h ordering.Hash) bool {
+	return slices.ContainsFunc(d.runs, func(a dag.Accepted) bool {
+		return slices.ContainsFunc(a.Entries(), func(e *ordering.Entry) bool { return e.Hash() == h })
+	})
+}
+
 // page returns the runs after the wants, in acceptance order, at most most.
 func (d *disk) page(wants []ordering.Want, most int) []ordering.Verified {
 	var page []ordering.Verified
 	after := make(map[ordering.Origin]uint64, len(wants))
 	asked := make(map[ordering.Origin]bool, len(wants))
 	for _, w := range wants {
-		after[w.Origin], asked[w.Origin] = w.After, true
+		if w.Tip == (ordering.Tip{}) {
+			after[w.Origin], asked[w.Origin] = w.After, true
+			continue
+		}
+		for _, a := range d.runs {
+			if slices.ContainsFunc(a.Run.Run().Entries, func(e *ordering.Entry) bool { return e.Origin == w.Origin && ordering.TipOf(e.Seq, e.Hash()) == w.Tip }) {
+				page = append(page, a.Run)
+				break
+			}
+		}
 	}
 	size := 0
 	for _, a := range d.runs {
@@ -145,8 +161,8 @@ func (n *node) apply(r *room.Ready) {
 		run := a.Run.Run()
 		w.runs[run.Last().Hash()] = a.Run
 		for _, e := range a.Entries() {
-			w.canon.written(n, e)
-			d.have[e.Origin] = e.Seq
+			w.canon.written(n, e, a.Branch != ordering.Hash{})
+			d.have[e.Origin] = max(d.have[e.Origin], e.Seq)
 			d.clock = max(d.clock, e.TS)
 		}
 	}

@@ -41,12 +41,13 @@ const (
 	Remove                // members are removed
 	Repeat                // one message is handed to two nodes
 	Flap                  // the highest voter comes and goes
+	Fork                  // a member says different things to two halves of the others
 	numFaults
 )
 
 var faultNames = [numFaults]string{
 	"kill", "boundary", "freeze", "sleep", "drain", "cut", "shape", "jam", "loss", "double", "unruly", "slow", "nervous",
-	"stall", "full", "oldimage", "wipe", "walls", "drift", "join", "leave", "remove", "repeat", "flap",
+	"stall", "full", "oldimage", "wipe", "walls", "drift", "join", "leave", "remove", "repeat", "flap", "fork",
 }
 
 // Faults is a set of classes.
@@ -118,7 +119,7 @@ func chooseFaults(r *rand.Rand) Faults {
 	}
 	var f Faults
 	for range n {
-		f = f.With(Fault(r.IntN(int(numFaults))))
+		f = f.With(Fault(r.IntN(int(Fork))))
 	}
 	if f.Has(OldImage) {
 		// A setback that only unreachable peers know of cannot be found out
@@ -131,7 +132,7 @@ func chooseFaults(r *rand.Rand) Faults {
 // times is how often a class strikes in a world, at most.
 var times = [numFaults]int{
 	Kill: 6, Boundary: 8, Freeze: 4, Sleep: 2, Drain: 3, Cut: 6, Shape: 4, Jam: 5, Loss: 3, Double: 2, Unruly: 2, Slow: 3, Nervous: 8,
-	Stall: 4, Full: 3, OldImage: 1, Wipe: 2, Walls: 5, Drift: 1, Join: 2, Leave: 2, Remove: 2, Repeat: 0, Flap: 1,
+	Stall: 4, Full: 3, OldImage: 1, Wipe: 2, Walls: 5, Drift: 1, Join: 2, Leave: 2, Remove: 2, Repeat: 0, Flap: 1, Fork: 3,
 }
 
 // planFaults decides when each class strikes. Whom, is decided then.
@@ -273,6 +274,8 @@ func (w *World) inflict(x Fault, r *rand.Rand) {
 			c.say("remove", room.Draft{Kind: ordering.KindRemove, Body: ordering.Remove{Device: n.self.Device}.Encode()})
 			n.leaveFor(func() { w.after(brief/2, n.vanish) })
 		}
+	case Fork:
+		n.forge = true
 	case Repeat:
 	case Flap:
 		w.flap(r, w.highest())

@@ -238,7 +238,7 @@ func (w *World) meets(nodes []*node) bool {
 func (w *World) unswitched(nodes []*node) string {
 	want := w.epochs.begins
 	for i := range w.canon.order {
-		e := w.canon.wrote[w.canon.order[i].id]
+		e := w.canon.wrote[w.canon.order[i].hash]
 		if s, err := ordering.DecodeSwitch(e.Body); e.Kind == ordering.KindSwitch && err == nil {
 			want = s.Mode
 		}

@@ -17,7 +17,7 @@ type epochal struct {
 	closing  uint64                                        // the open epoch, by the committed records so far
 	read     uint64                                        // how far they were read for that
 	counted  map[uint64]ordering.Vector                    // natives that somebody made final in the open epoch
-	on       map[ordering.EntryID]uint64                   // on whose disks an entry ever was: a bit for each origin
+	on       map[ordering.Hash]uint64                      // on whose disks an entry ever was: a bit for each origin
 	promises map[ordering.Origin][]promise                 // of every acknowledgement
 	seals    map[uint64]map[ordering.Origin][]ordering.Tip // as first durable, by epoch
 	sealedAt map[uint64]map[ordering.Origin]uint64         // clock of the same
@@ -36,7 +36,7 @@ type promise struct{ own, clock uint64 }
 func newEpochal() epochal {
 	return epochal{
 		views: make(map[uint64]view), cuts: make(map[uint64]ordering.Vector), read: 1, counted: make(map[uint64]ordering.Vector),
-		on: make(map[ordering.EntryID]uint64), promises: make(map[ordering.Origin][]promise),
+		on: make(map[ordering.Hash]uint64), promises: make(map[ordering.Origin][]promise),
 		seals: make(map[uint64]map[ordering.Origin][]ordering.Tip), sealedAt: make(map[uint64]map[ordering.Origin]uint64),
 	}
 }
@@ -44,7 +44,7 @@ func newEpochal() epochal {
 // stored checks an entry that n has made durable against what its author promised
 // (L-1). What a replica writes on a disk that was set back stays there.
 func (c *canon) stored(n *node, e *ordering.Entry) {
-	c.epochal.on[e.ID()] |= c.bit(n.self)
+	c.epochal.on[e.Hash()] |= c.bit(n.self)
 	if n.self != e.Origin || n.setback {
 		return
 	}
@@ -186,11 +186,11 @@ func (c *canon) epochCommitted(n *node, r *room.Ready) {
 func (c *canon) native(n *node, f *linear.Final) {
 	w, x := n.w, &c.epochal
 	v, known := x.views[f.Epoch]
-	if !known || v.mode != ordering.Lamport || !slices.Contains(v.members, f.ID.Origin) {
+	if !known || v.mode != ordering.Lamport || !slices.Contains(v.members, f.ID.Origin) || w.forger(f.ID.Origin) {
 		return
 	}
-	e := c.wrote[f.ID]
-	if e == nil {
+	e := c.wrote[f.Hash]
+	if e == nil || f.Fate == linear.Lost {
 		return
 	}
 	if n.disk.nativeOf != f.Epoch {
@@ -205,7 +205,7 @@ func (c *canon) native(n *node, f *linear.Final) {
 		return // a cut may have made it final
 	}
 	for _, q := range v.members {
-		if x.on[f.ID]&c.bit(q) == 0 {
+		if x.on[f.Hash]&c.bit(q) == 0 {
 			w.failf(n.i, "L-6", "%s is final in epoch %d, and not on the disk of %s", w.id(f.ID), f.Epoch, w.who(q))
 		}
 	}
@@ -248,13 +248,13 @@ func (c *canon) readEpochs(n *node) {
 
 // emittedAs reports whether the disk's final list goes exactly as far as a
 // vector: in a Lamport epoch lists that have applied the same records may differ.
-func (d *disk) emittedAs(v ordering.Vector) bool {
-	for o, e := range d.emitted {
-		if v[o] != e.Seq {
+func (d *disk) emittedAs(list []linear.Emitted) bool {
+	for _, e := range list {
+		if d.emitted[e.Origin] != e {
 			return false
 		}
 	}
-	return len(v) == len(d.emitted)
+	return len(list) == len(d.emitted)
 }
 
 // opens checks, when a leader has written down a record that closes a Lamport
@@ -275,7 +275,7 @@ func (c *canon) opens(n *node, r *control.Record) {
 	for o, have := range x.seals[e.Base] {
 		within := true
 		for i, t := range have {
-			within = within && t.Seq <= cut[of[i]]
+			within = within && (t.Seq <= cut[of[i]] || w.mayFork(of[i])) // up to where the branches part
 		}
 		if within && slices.Contains(voters, o) {
 			sealed++

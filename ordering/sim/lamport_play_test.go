@@ -18,6 +18,12 @@ func (h held) HashOf(id ordering.EntryID) (ordering.Hash, bool) {
 	return x, ok || id.Seq == 0
 }
 
+// At implements lamport.Chains: nobody forks.
+func (h held) At(tip ordering.Ref, seq uint64) (ordering.Hash, bool) {
+	x, ok := h[ordering.EntryID{Origin: tip.Origin, Seq: seq}]
+	return x, ok && seq <= tip.Seq
+}
+
 // alone is the hold-back queue of the first of four members, without a room.
 type alone struct {
 	s      *stage
@@ -47,7 +53,7 @@ func (a *alone) write(i int) *ordering.Entry {
 // take makes an entry durable here.
 func (a *alone) take(e *ordering.Entry) {
 	a.chains[e.ID()], a.have[e.Origin] = e.Hash(), e.Seq
-	a.q.Add(e, time.Unix(0, 0))
+	a.q.Add(e, false, time.Unix(0, 0))
 	a.q.Persisted(a.q.Pending())
 }
 

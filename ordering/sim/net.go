@@ -88,6 +88,7 @@ func (n *node) send(m room.Envelope) {
 	if s == 0 {
 		return
 	}
+	m.Msg = n.equivocate(to, m.Msg)
 	copies := 1
 	if l.loss > 0 && w.net.Float64() < l.loss {
 		return
@@ -156,7 +157,7 @@ func (n *node) heed(from *node, m ordering.Message) {
 	n.w.note(n.i, "refuses %s: %v", n.w.describe(m), err)
 	n.w.stats.Refused++
 	var refusal *ordering.Refusal
-	renewed := n.instance > 0 || n.w.faults.Has(Wipe) || n.w.faults.Has(OldImage) // some still speak to the old instance
+	renewed := n.instance > 0 || n.w.faults.Has(Wipe) || n.w.faults.Has(OldImage) || n.w.faults.Has(Fork) // some still speak to the old instance
 	if !renewed && errors.As(err, &refusal) && (refusal.Reason == ordering.Malformed || refusal.Reason == ordering.Oversize || refusal.Reason == ordering.BadSignature) {
 		n.w.failf(n.i, "U8", "refuses what an honest replica says: %s: %v", n.w.describe(m), err)
 	}
@@ -182,8 +183,8 @@ func (n *node) expect(err error) {
 }
 
 func (w *World) tolerated() []ordering.Reason {
-	if w.faults.Has(OldImage) { // a chain may have two branches
-		return []ordering.Reason{ordering.Duplicate, ordering.Fork, ordering.BadDep}
+	if w.faults.Has(OldImage) || w.faults.Has(Fork) { // a chain may have two branches
+		return []ordering.Reason{ordering.Duplicate, ordering.Fork}
 	}
 	return []ordering.Reason{ordering.Duplicate}
 }

@@ -92,6 +92,7 @@ type node struct {
 	choice  ordering.Origin // to whom it hands leadership over
 	gaveUp  time.Duration   // last time it was seen to hand leadership over
 	leaving bool            // no member for long
+	forge   bool            // the next run that it says, it says in two ways
 	setback bool            // its disk is older than what it said
 }
 
@@ -198,7 +199,7 @@ func (n *node) reload() {
 			if e == a.Run.Run().Last() {
 				run = len(a.Run.Run().Entries)
 			}
-			n.core.Restore(e, run)
+			n.core.Restore(e, run, a.Branch != ordering.Hash{})
 		}
 	}
 	if err := n.core.Resume(n.clock()); err != nil {

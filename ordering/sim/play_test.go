@@ -36,6 +36,7 @@ var plays = map[string]func(*Lab, mutant.Mutant) *Failure{
 		a2 := s.write(0, nil)
 		s.batch(a1, a2)
 		s.chains[0] = fork
+		s.w.forgers = map[ordering.Origin]bool{a1.Run().Origin(): true}
 		s.compose(0, nil, ordering.KindJoined, []byte("the other a2"))
 		s.batch(s.compose(0, nil, ordering.KindJoined, []byte("and a3 behind it")))
 	}),

@@ -166,6 +166,7 @@ type telling struct {
 
 // sight is what was last told of a replica.
 type sight struct {
+	forks    int // proofs it has
 	state    state
 	instance int
 	core     bool
@@ -196,7 +197,7 @@ var commands = map[string]func(s *script, args []string) error{
 	"sleep": each((*node).sleep), "wake": (*script).wake, "drain": each(func(n *node) { n.drain(func() {}) }), "nervous": (*script).nervous,
 	"full": each(func(n *node) { n.setDisk(true, true) }), "low": each(func(n *node) { n.setDisk(false, true) }), "free": each(func(n *node) { n.setDisk(false, false) }),
 	"image": (*script).image, "restore": (*script).restore, "wipe": (*script).wipe, "wall": (*script).wall,
-	"join": (*script).join, "switch": (*script).switchOrder, "remove": (*script).remove, "poison": (*script).poison, "twin": (*script).twin,
+	"join": (*script).join, "switch": (*script).switchOrder, "remove": (*script).remove, "poison": (*script).poison, "fork": (*script).fork, "twin": (*script).twin,
 	"finals": (*script).finals, "status": (*script).status, "disk": (*script).disk, "frames": (*script).setFrames,
 }
 
@@ -293,7 +294,7 @@ func (s *script) found(args []string) error {
 // stage begins a world without nodes in which nothing is left to chance.
 func (l *Lab) stage(p plan) *World {
 	return &World{
-		lab: l, canon: newCanon(), net: rand.New(middle{}), load: rand.New(middle{}), plan: p, runs: make(map[ordering.Hash]ordering.Verified),
+		lab: l, canon: newCanon(), net: rand.New(middle{}), load: rand.New(middle{}), plan: p, runs: make(map[ordering.Hash]ordering.Verified), forged: make(map[ordering.Hash]ordering.Verified), forgers: make(map[ordering.Origin]bool),
 	}
 }
 
@@ -340,6 +341,9 @@ func (s *script) pass(d time.Duration, done func() bool) bool {
 func (s *script) look() {
 	s.flush(together)
 	s.showFrames()
+	for of, run := range s.w.forged {
+		s.texts[run.Run().Last().Hash()] = s.texts[of] + ", as half hear it"
+	}
 	for i, n := range s.w.nodes {
 		s.lookAt(n, &s.seen[i])
 	}
@@ -384,6 +388,10 @@ func (s *script) lookAt(n *node, was *sight) {
 		return
 	}
 	o := n.core.Order()
+	if len(o.Forks) > was.forks {
+		s.tell(fmt.Sprintf("has the proof that %s forked", s.name(o.Forks[len(o.Forks)-1])), me)
+	}
+	was.forks = len(o.Forks)
 	s.lookAtLead(n, was, &o)
 	if was.index < n.disk.index {
 		s.tell("final "+s.passage(was.index, n.disk.index), me)

@@ -398,6 +398,15 @@ func reasonOf(err error) string {
 	return text[strings.LastIndexByte(text, ' ')+1:]
 }
 
+// fork has a member say its next words to half of the others in another way.
+func (s *script) fork(args []string) error {
+	n, err := s.one(args, 0)
+	if err == nil {
+		s.w.faults, n.forge = s.w.faults.With(Fork), true
+	}
+	return err
+}
+
 // twin has a member found another room of the same name, mode and invite, and
 // hand its beginning to another member: twin n2 n1.
 func (s *script) twin(args []string) error {

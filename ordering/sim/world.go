@@ -91,13 +91,16 @@ type World struct {
 	net    *rand.Rand
 	load   *rand.Rand
 	runs   map[ordering.Hash]ordering.Verified // by the last entry's hash
-	sess   uint64                              // sessions so far
-	words  int
-	shaken bool // the third act kept nodes apart
-	moved  bool // who hears whom, or leads, has changed
-	fail   *Failure
-	stats  Stats
-	epochs epochs
+
+	forged  map[ordering.Hash]ordering.Verified // by the run's last entry, what half the others hear instead
+	forgers map[ordering.Origin]bool
+	sess    uint64 // sessions so far
+	words   int
+	shaken  bool // the third act kept nodes apart
+	moved   bool // who hears whom, or leads, has changed
+	fail    *Failure
+	stats   Stats
+	epochs  epochs
 }
 
 // plan is what the seed says about a world besides its faults.
@@ -170,13 +173,16 @@ func (l *Lab) begin(opt Options) *World {
 	r := dice(opt.Seed, ofPlan)
 	w := &World{
 		lab: l, opt: opt, canon: newCanon(), net: dice(opt.Seed, ofNet), load: dice(opt.Seed, ofLoad),
-		runs: make(map[ordering.Hash]ordering.Verified),
+		runs: make(map[ordering.Hash]ordering.Verified), forged: make(map[ordering.Hash]ordering.Verified), forgers: make(map[ordering.Origin]bool),
 	}
 	n := 2 + r.IntN(4) // most worlds are small
 	if r.IntN(4) == 0 {
 		n = 2 + r.IntN(MaxNodes-1)
 	}
 	w.faults = chooseFaults(r)
+	if f := dice(opt.Seed, int(Fork)); f.IntN(12) == 0 && w.faults&Faults(0).With(OldImage, Wipe, Leave, Remove) == 0 {
+		w.faults = w.faults.With(Fork) // the forger's disk is given up, and no other
+	}
 	if opt.Faults != nil {
 		w.faults = *opt.Faults
 	}
@@ -402,6 +408,7 @@ func (w *World) draft(n *node, word int) room.Draft {
 func (w *World) healCore() {
 	w.era++
 	for _, n := range w.nodes {
+		n.forge = false
 		if n.leaving {
 			n.vanish()
 		}

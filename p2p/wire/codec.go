@@ -32,6 +32,7 @@ var (
 // Widths of what a list holds, in bytes.
 const (
 	markWidth    = ordering.OriginSize + 8
+	tipWidth     = markWidth + 8
 	roomKeyWidth = ordering.KeyIDSize + 32
 	sourceWidth  = 4 + 8 + markWidth + 1
 )
@@ -190,7 +191,11 @@ func toProto(f Frame) *wirepb.Frame {
 	case *FetchRequest:
 		r := &wirepb.FetchRequest{Room: f.Room[:], Newest: uint32(max(f.Newest, 0))}
 		for _, w := range f.Wants {
-			r.Wants = packMark(r.Wants, w.Origin, w.After)
+			if w.Tip == (ordering.Tip{}) {
+				r.Wants = packMark(r.Wants, w.Origin, w.After)
+			} else {
+				r.Branches = append(packMark(r.Branches, w.Origin, w.Tip.Seq), w.Tip.Hash[:]...)
+			}
 		}
 		pb.Body = &wirepb.Frame_FetchRequest{FetchRequest: r}
 	case *FetchRun:
@@ -310,6 +315,15 @@ func fromProto(pb *wirepb.Frame) (Frame, error) {
 			o, seq := unpackMark(b)
 			return ordering.Want{Origin: o, After: seq}
 		})
+		r.Wants = append(r.Wants, list(&u, b.FetchRequest.GetBranches(), tipWidth, MaxBranches, func(b []byte) ordering.Want {
+			o, seq := unpackMark(b)
+			w := ordering.Want{Origin: o, After: seq - 1, Tip: ordering.Tip{Seq: seq}}
+			copy(w.Tip.Hash[:], b[markWidth:])
+			if seq == 0 {
+				u.fail(ErrMalformed, "seq begins at 1")
+			}
+			return w
+		})...)
 		if r.Newest > MaxNewest {
 			u.fail(ErrOversize, "newest")
 		}

@@ -25,6 +25,7 @@ const (
 	MaxRoomKeys    = 1024    // keys in a KeysReply or JoinReply, ids in a KeysRequest
 	MaxRefused     = 64      // bytes of a JoinReply's Refused
 	MaxNewest      = 4096    // entries a FetchRequest may ask for from the end
+	MaxBranches    = 64      // entries of other branches that a FetchRequest may ask for
 	MaxFinals      = 4096    // places in a FinalsPage
 	MaxOffers      = 16      // rooms in a NearbyReply
 	MaxOfferInvite = 8 << 10 // bytes of an invite there

@@ -1153,6 +1153,7 @@ type FetchRequest struct {
 	Room          []byte                 `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	Wants         []byte                 `protobuf:"bytes,2,opt,name=wants,proto3" json:"wants,omitempty"` // 40 bytes origin, 8 bytes seq, big-endian, each
 	Newest        uint32                 `protobuf:"varint,3,opt,name=newest,proto3" json:"newest,omitempty"`
+	Branches      []byte                 `protobuf:"bytes,4,opt,name=branches,proto3" json:"branches,omitempty"` // 40 bytes origin, 8 bytes seq, 8 bytes hash, each: the runs with these entries
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1206,6 +1207,13 @@ func (x *FetchRequest) GetNewest() uint32 {
 		return x.Newest
 	}
 	return 0
+}
+
+func (x *FetchRequest) GetBranches() []byte {
+	if x != nil {
+		return x.Branches
+	}
+	return nil
 }
 
 type FetchRun struct {
@@ -1733,11 +1741,12 @@ const file_wirepb_wire_proto_rawDesc = "" +
 	"\arefused\x18\x01 \x01(\tR\arefused\x12\x18\n" +
 	"\agenesis\x18\x02 \x01(\fR\agenesis\x12\x14\n" +
 	"\x05heads\x18\x03 \x01(\fR\x05heads\x12\x12\n" +
-	"\x04keys\x18\x04 \x01(\fR\x04keys\"P\n" +
+	"\x04keys\x18\x04 \x01(\fR\x04keys\"l\n" +
 	"\fFetchRequest\x12\x12\n" +
 	"\x04room\x18\x01 \x01(\fR\x04room\x12\x14\n" +
 	"\x05wants\x18\x02 \x01(\fR\x05wants\x12\x16\n" +
-	"\x06newest\x18\x03 \x01(\rR\x06newest\"\x1c\n" +
+	"\x06newest\x18\x03 \x01(\rR\x06newest\x12\x1a\n" +
+	"\bbranches\x18\x04 \x01(\fR\bbranches\"\x1c\n" +
 	"\bFetchRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\fR\x03run\"\x1e\n" +
 	"\bFetchEnd\x12\x12\n" +
