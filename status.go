@@ -114,6 +114,7 @@ type statusRoom struct {
 	TailHash   string            `json:"tail_hash"`
 	Parked     int               `json:"parked"`
 	Diverged   uint64            `json:"diverged"`
+	Forked     []string          `json:"forked"`
 	WaitingFor []string          `json:"waiting_for"`
 	Clocks     map[string]uint64 `json:"clocks"`
 	Replicas   []statusReplica   `json:"replicas"`
@@ -176,6 +177,7 @@ func newStatusLine(s chat.Status) statusLine {
 			TailHash:   r.TailHash,
 			Parked:     r.Parked,
 			Diverged:   r.Diverged,
+			Forked:     list(r.Forked),
 			WaitingFor: list(r.WaitingFor),
 			Clocks:     dict(r.Clocks),
 			Replicas:   replicas,
@@ -205,6 +207,9 @@ func roomWords(say func(format string, args ...any), r chat.RoomStatus) {
 	if r.Diverged > 0 {
 		say("    ALARM: from message %d on, the final order here is not that of the other members. The room is frozen on this node:", r.Diverged)
 		say("    nothing more becomes final. Keep the data directory as it is, and report this.")
+	}
+	if len(r.Forked) > 0 {
+		say("    Warning: two computers write as %s, or one says different things to different members. It has no say in the order any more.", strings.Join(r.Forked, ", "))
 	}
 	if r.Parked > 0 {
 		say("    %d held back until what they answer is here", r.Parked)

@@ -337,8 +337,9 @@ type RoomStatus struct {
 	// Diverged is the index at which the final list here was found to differ from
 	// another replica's, 0 = it does not. The room is frozen since.
 	Diverged uint64
-	Links    []Link // who is connected to whom, as far as it is known here
-	Turns    []Turn // elections and epochs since this node started, newest last, at most MaxTurns
+	Forked   []string // members that signed two entries for one place: they take no part in the order
+	Links    []Link   // who is connected to whom, as far as it is known here
+	Turns    []Turn   // elections and epochs since this node started, newest last, at most MaxTurns
 }
 
 // Link is a connection between two members; each stands once, A before B.

@@ -711,6 +711,7 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 		OrderHash: r.id.String(), // of the empty final list
 		Tentative: total - min(total, v.order.FinalIndex), Clocks: make(map[string]uint64), Parked: v.parked, Diverged: v.order.Diverged,
 		View: r.namesOf(v.order.View), Voters: r.namesOf(v.order.Voters), WaitingFor: r.namesOf(v.order.WaitingFor),
+		Forked: r.namesOf(v.order.Forks),
 	}
 	if v.order.FinalIndex > 0 {
 		s.OrderHash = v.order.OrderHash.String()
@@ -724,7 +725,7 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 	}
 	clocks, err := ask(ctx, r, func() map[ordering.Origin]uint64 {
 		g := r.core.Graph()
-		s.TailHash = g.Have().Hash().String()
+		s.TailHash = g.Sync().Hash().String()
 		all := make(map[ordering.Origin]uint64)
 		for o := range g.Have() {
 			all[o] = g.ClockOf(o)

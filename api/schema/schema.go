@@ -306,6 +306,7 @@ func roomStatus(r chat.RoomStatus) *pb.RoomStatus {
 		TailHash: r.TailHash,
 		Parked:   int64(r.Parked),
 		Diverged: r.Diverged,
+		Forked:   r.Forked,
 		Links:    each(r.Links, link),
 		Turns:    each(r.Turns, turn),
 	}
@@ -333,6 +334,7 @@ func chatRoomStatus(r *pb.RoomStatus) chat.RoomStatus {
 		TailHash: r.GetTailHash(),
 		Parked:   int(r.GetParked()),
 		Diverged: r.GetDiverged(),
+		Forked:   r.GetForked(),
 		Links:    each(r.GetLinks(), chatLink),
 		Turns:    each(r.GetTurns(), chatTurn),
 	}

@@ -1259,7 +1259,9 @@ type RoomStatus struct {
 	// Who is connected to whom, as far as the node knows.
 	Links []*Link `protobuf:"bytes,19,rep,name=links,proto3" json:"links,omitempty"`
 	// Elections and epochs since the node started, newest last.
-	Turns         []*Turn `protobuf:"bytes,20,rep,name=turns,proto3" json:"turns,omitempty"`
+	Turns []*Turn `protobuf:"bytes,20,rep,name=turns,proto3" json:"turns,omitempty"`
+	// Members that signed two entries for one place: they take no part in the order.
+	Forked        []string `protobuf:"bytes,21,rep,name=forked,proto3" json:"forked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1430,6 +1432,13 @@ func (x *RoomStatus) GetLinks() []*Link {
 func (x *RoomStatus) GetTurns() []*Turn {
 	if x != nil {
 		return x.Turns
+	}
+	return nil
+}
+
+func (x *RoomStatus) GetForked() []string {
+	if x != nil {
+		return x.Forked
 	}
 	return nil
 }
@@ -5345,7 +5354,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"finalIndex\x12\x1d\n" +
 	"\n" +
 	"order_hash\x18\x03 \x01(\tR\torderHash\x12\x1a\n" +
-	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\x9c\x05\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"\xb4\x05\n" +
 	"\n" +
 	"RoomStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -5371,7 +5380,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\x06parked\x18\x11 \x01(\x03R\x06parked\x12\x1a\n" +
 	"\bdiverged\x18\x12 \x01(\x04R\bdiverged\x12'\n" +
 	"\x05links\x18\x13 \x03(\v2\x11.tertulia.v1.LinkR\x05links\x12'\n" +
-	"\x05turns\x18\x14 \x03(\v2\x11.tertulia.v1.TurnR\x05turns\x1a9\n" +
+	"\x05turns\x18\x14 \x03(\v2\x11.tertulia.v1.TurnR\x05turns\x12\x16\n" +
+	"\x06forked\x18\x15 \x03(\tR\x06forked\x1a9\n" +
 	"\vClocksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"A\n" +
