@@ -527,10 +527,10 @@ func (g *Graph) neededByOthers(run ordering.Run) bool {
 func (g *Graph) need(ids []ordering.Ref) {
 	back := g.heldBack()
 	for len(back) > 0 && len(ids) > 0 {
-		id := ids[0]
+		r := ids[0]
 		ids = ids[1:]
-		for _, p := range back[id.Origin] {
-			if run := p.run.Run(); p.needed || id.Seq < run.First().Seq || id.Seq > run.Last().Seq {
+		for _, p := range back[r.Origin] {
+			if p.needed || !holds(p.run.Run(), r) {
 				continue
 			}
 			p.needed = true

@@ -35,6 +35,12 @@ func previous(e *ordering.Entry) ordering.Ref {
 	return ordering.Ref{EntryID: ordering.EntryID{Origin: e.Origin, Seq: e.Seq - 1}, Hash: e.Prev}
 }
 
+// holds reports whether an entry is in the run.
+func holds(run ordering.Run, r ordering.Ref) bool {
+	first := run.First().Seq
+	return first <= r.Seq && r.Seq <= run.Last().Seq && run.Entries[r.Seq-first].Ref() == r
+}
+
 // continues reports whether e comes next in its origin's chain.
 func (g *Graph) continues(e *ordering.Entry) bool {
 	c := g.chains[e.Origin]

@@ -249,8 +249,7 @@ func (a *author) shelfSound() {
 		if p.needed || g.IsMember(p.last().Origin.Device) {
 			for _, m := range p.missing {
 				for _, q := range g.parked {
-					run := q.run.Run()
-					if run.Origin() == m.Origin && run.First().Seq <= m.Seq && m.Seq <= run.Last().Seq && !q.needed && !g.IsMember(m.Origin.Device) {
+					if holds(q.run.Run(), m) && !q.needed && !g.IsMember(m.Origin.Device) {
 						a.t.Fatalf("%s does not know that %s needs it", q.last(), id)
 					}
 				}
