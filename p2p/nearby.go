@@ -3,7 +3,6 @@ package p2p
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -81,26 +80,12 @@ func (n *Network) Nearby(ctx context.Context) map[ordering.DeviceKey]wire.Nearby
 	return replies
 }
 
-func (n *Network) askNearby(ctx context.Context, d ordering.DeviceKey) (_ wire.NearbyReply, err error) {
+func (n *Network) askNearby(ctx context.Context, d ordering.DeviceKey) (wire.NearbyReply, error) {
 	id, err := idOf(d)
 	if err != nil {
 		return wire.NearbyReply{}, err
 	}
-	c, err := n.ask(ctx, id, protocolNearby, &wire.NearbyRequest{})
-	if err != nil {
-		return wire.NearbyReply{}, err
-	}
-	defer func() { c.end(err) }()
-	f, err := c.receive(requestWait)
-	if err != nil {
-		return wire.NearbyReply{}, fmt.Errorf("p2p: ask %s what is nearby: %w", id, err)
-	}
-	reply, ok := f.(*wire.NearbyReply)
-	if !ok {
-		err = fmt.Errorf("p2p: ask %s what is nearby: it answers with %T", id, f)
-		return wire.NearbyReply{}, err
-	}
-	return *reply, nil
+	return exchange[wire.NearbyReply](ctx, n, id, protocolNearby, &wire.NearbyRequest{}, requestWait)
 }
 
 // serveNearby answers who is on the same network, and nobody else.

@@ -181,6 +181,25 @@ func (n *Network) ask(ctx context.Context, id peer.ID, p protocol.ID, req wire.F
 	return c, nil
 }
 
+// exchange asks for one thing and returns the one frame that answers within wait.
+func exchange[T any](ctx context.Context, n *Network, id peer.ID, p protocol.ID, req wire.Frame, wait time.Duration) (none T, err error) {
+	c, err := n.ask(ctx, id, p, req)
+	if err != nil {
+		return none, err
+	}
+	defer func() { c.end(err) }()
+	f, err := c.receive(wait)
+	if err != nil {
+		return none, fmt.Errorf("p2p: ask %s by %s: %w", id, p, err)
+	}
+	reply, ok := any(f).(*T)
+	if !ok {
+		err = fmt.Errorf("p2p: ask %s by %s: it answers with %T", id, p, f)
+		return none, err
+	}
+	return *reply, nil
+}
+
 // request reads the request of an accepted stream, which is to be there in time.
 func request[T wire.Frame](n *Network, d ordering.DeviceKey, c *call, wait time.Duration) (req T, err error) {
 	f, err := c.receive(wait)
@@ -324,29 +343,11 @@ func (n *Network) joinAt(ctx context.Context, id peer.ID, asking chan struct{}, 
 		return wire.JoinReply{}, ctx.Err()
 	}
 	// The turn is not passed on after an admission, which ends Join.
-	reply, err := n.askJoin(ctx, id, req)
+	reply, err := exchange[wire.JoinReply](ctx, n, id, protocolJoin, &req, admitWait)
 	if err != nil || reply.Refused != "" {
 		<-asking
 	}
 	return reply, err
-}
-
-func (n *Network) askJoin(ctx context.Context, id peer.ID, req wire.JoinRequest) (_ wire.JoinReply, err error) {
-	c, err := n.ask(ctx, id, protocolJoin, &req)
-	if err != nil {
-		return wire.JoinReply{}, err
-	}
-	defer func() { c.end(err) }()
-	f, err := c.receive(admitWait)
-	if err != nil {
-		return wire.JoinReply{}, fmt.Errorf("p2p: join at %s: %w", id, err)
-	}
-	reply, ok := f.(*wire.JoinReply)
-	if !ok {
-		err = fmt.Errorf("p2p: join at %s: it answers with %T", id, f)
-		return wire.JoinReply{}, err
-	}
-	return *reply, nil
 }
 
 func (n *Network) serveJoin(s network.Stream, d ordering.DeviceKey) {
@@ -588,26 +589,12 @@ func (n *Network) answerFinals(c *call, d ordering.DeviceKey) error {
 }
 
 // Keys asks a member for room keys.
-func (n *Network) Keys(ctx context.Context, from ordering.DeviceKey, req wire.KeysRequest) (_ wire.KeysReply, err error) {
+func (n *Network) Keys(ctx context.Context, from ordering.DeviceKey, req wire.KeysRequest) (wire.KeysReply, error) {
 	id, err := idOf(from)
 	if err != nil {
 		return wire.KeysReply{}, err
 	}
-	c, err := n.ask(ctx, id, protocolKeys, &req)
-	if err != nil {
-		return wire.KeysReply{}, err
-	}
-	defer func() { c.end(err) }()
-	f, err := c.receive(requestWait)
-	if err != nil {
-		return wire.KeysReply{}, fmt.Errorf("p2p: ask %s for keys: %w", id, err)
-	}
-	reply, ok := f.(*wire.KeysReply)
-	if !ok {
-		err = fmt.Errorf("p2p: ask %s for keys: it answers with %T", id, f)
-		return wire.KeysReply{}, err
-	}
-	return *reply, nil
+	return exchange[wire.KeysReply](ctx, n, id, protocolKeys, &req, requestWait)
 }
 
 func (n *Network) serveKeys(s network.Stream, d ordering.DeviceKey) {
