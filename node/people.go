@@ -70,20 +70,19 @@ func newPeople() people {
 	}
 }
 
-// take notes a receipt that was verified, and reports whether it says more than
-// was known.
-func (p *people) take(now time.Time, from ordering.DeviceKey, r ordering.Receipt) bool {
+// take notes a receipt that was verified, if it says more than was known and its
+// device has not too many.
+func (p *people) take(now time.Time, from ordering.DeviceKey, r ordering.Receipt) {
 	key := readerKey{r.Device, r.Person}
 	old, known := p.receipts[key]
 	if r.UpTo <= old.UpTo || !known && !p.hasPlace(r.Device) {
-		return false
+		return
 	}
 	p.version++
 	p.receipts[key] = receipt{r, p.version, from}
 	p.owner[r.Person] = r.Device
 	p.unkept = append(p.unkept, r)
 	p.plan(now)
-	return true
 }
 
 func (p *people) hasPlace(d ordering.DeviceKey) bool {
