@@ -462,7 +462,7 @@ func (c *Core) Connect(now time.Time, d ordering.DeviceKey) {
 		vital: Vital{DiskOK: true}, since: now,
 		holds: make(ordering.Vector), hears: make(map[ordering.DeviceKey]bool), digest: now.Add(DigestInterval),
 	}
-	c.stand(d)
+	c.stand(d, false)
 	c.stir()
 }
 
@@ -506,6 +506,7 @@ func (c *Core) Observe(now time.Time, d ordering.DeviceKey, v Vital) {
 		c.unheard(d)
 	case !v.Suspected && p.vital.Suspected:
 		p.since, p.down = now, time.Time{}
+		c.stand(d, true) // what either said meanwhile may be lost
 	}
 	p.vital = v
 	clear(p.hears)

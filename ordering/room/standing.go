@@ -67,15 +67,16 @@ func (c *Core) standing(to ordering.Origin) ordering.Standing {
 	return s
 }
 
-// stand says our standing to a connected peer now.
-func (c *Core) stand(d ordering.DeviceKey) {
+// stand says our standing to a connected peer now, and asks for its own if that
+// did not come or may be old.
+func (c *Core) stand(d ordering.DeviceKey, ask bool) {
 	p := c.peers[d]
 	to := c.instance(d)
 	if to == (ordering.Origin{}) {
 		to = c.newestOrigin(d)
 	}
 	s := c.standing(to)
-	s.Ask = !p.met
+	s.Ask = ask || !p.met
 	p.told = told{standing: s, at: c.now}
 	c.send(d, &s)
 }
@@ -126,7 +127,7 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 		}
 	}
 	if direct && (s.Ask || p.told.standing.Seen.Origin != s.Origin) {
-		c.stand(d) // it did not hear ours, or we had guessed another instance
+		c.stand(d, false) // it did not hear ours, or we had guessed another instance
 	}
 	c.compareOrder(s)
 	if o := c.order; o != nil {
@@ -253,7 +254,7 @@ func (c *Core) tickStandings() {
 	for _, d := range c.Connected() {
 		due := c.standingDue(d)
 		if !due.IsZero() && !c.now.Before(due) {
-			c.stand(d)
+			c.stand(d, false)
 			due = c.standingDue(d)
 		}
 		if !due.IsZero() && (c.standAt.IsZero() || due.Before(c.standAt)) {
