@@ -784,7 +784,7 @@ func (w *World) deposed(n *node, term uint64) {
 	r := &w.canon.reign
 	old, since := r.of, r.since
 	*r = reign{of: n, term: term, since: -1}
-	if old == nil || old == n || since < 0 || w.now-max(since, old.stall) < steadyReign || old.handedOver(w.now) {
+	if old == nil || old == n || since < 0 || w.now-max(since, old.stuckTo()) < steadyReign || old.handedOver(w.now) {
 		return // one whose disk is stuck says nothing
 	}
 	w.failf(n.i, "P-8", "leads term %d, though a quorum has heard n%d lead for %s", term, old.i, w.now-since)

@@ -61,7 +61,9 @@ type node struct {
 	life       int // grows with each start of the process
 	generation int // grows with each core
 	inbox      []input
-	busy       bool // a commit is under way
+	busy       bool          // a commit is under way
+	began      time.Duration // of the newest commit
+	stuck      time.Duration // until then a commit was under way for so long that others missed us
 	driving    bool
 	commit     *room.Ready
 	wakeWith   func()        // what a process does first when it is continued
@@ -313,7 +315,7 @@ func (n *node) carryOut(r *room.Ready) {
 		n.breakDown()
 		return
 	}
-	n.busy, n.commit = true, r
+	n.busy, n.began, n.commit = true, n.w.now, r
 	life, generation := n.life, n.generation
 	if n.dies(duringCommit) {
 		return
@@ -323,6 +325,7 @@ func (n *node) carryOut(r *room.Ready) {
 			return
 		}
 		n.commit = nil
+		n.stuck = n.stuckTo()
 		if n.full { // it ran full meanwhile
 			n.continued(n.breakDown)
 			return
@@ -335,6 +338,14 @@ func (n *node) carryOut(r *room.Ready) {
 			}
 		})
 	})
+}
+
+// stuckTo is until when the disk let nothing be said.
+func (n *node) stuckTo() time.Duration {
+	if n.busy && n.w.now-n.began >= suspectLeast {
+		return n.w.now
+	}
+	return n.stuck
 }
 
 // continued runs f now, or when the process is continued.
