@@ -43,10 +43,11 @@ type Config struct {
 
 // Queue holds what is accepted and not final. Use New.
 type Queue struct {
-	cfg    Config
-	epoch  uint64
-	view   []ordering.Origin // of the open epoch, ascending; nil: it is not a Lamport epoch
-	opened time.Time
+	cfg     Config
+	epoch   uint64
+	view    []ordering.Origin // of the open epoch, ascending; nil: it is not a Lamport epoch
+	opened  time.Time
+	adopted time.Time // when this member adopted last
 
 	held    map[ordering.Hash]*entry
 	natives []*entry // of the view's members, by key (L5)
@@ -507,15 +508,15 @@ func (q *Queue) AdoptDue() time.Time {
 	}
 	for _, x := range q.loose {
 		if !x.named && !x.gone {
-			since := x.since
-			if since.Before(q.opened) {
-				since = q.opened
-			}
+			since := later(later(x.since, q.opened), q.adopted)
 			return since.Add(AdoptAfter + time.Duration(rank)*AdoptStep)
 		}
 	}
 	return time.Time{}
 }
+
+// Adopted says that this member wrote an entry for AdoptDue: the next waits anew.
+func (q *Queue) Adopted(now time.Time) { q.adopted = now }
 
 // Keeps reports whether this disk, with as much of the branches of forked origins,
 // has all that this replica said to have in the open epoch.

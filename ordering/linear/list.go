@@ -330,6 +330,13 @@ func (l *List) Settled(r ordering.Ref) bool {
 	return void || l.flooded[r.Origin] || l.emitted[r.Origin] >= r.Seq
 }
 
+// Passed reports whether an entry was emitted, or is Lost: nothing becomes of it any
+// more.
+func (l *List) Passed(e *ordering.Entry) bool {
+	_, void := l.voids[e.Hash()]
+	return void || e.Seq <= l.emitted[e.Origin] || l.flooded[e.Origin] && l.stand(e, l.chain(e.Origin), false) == beside
+}
+
 // lose passes an entry over for good.
 func (l *List) lose(e *ordering.Entry, by ordering.Source) Final {
 	if l.voids[e.Hash()] = e.ID(); len(l.voids) > MaxVoids {

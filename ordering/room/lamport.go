@@ -302,6 +302,7 @@ func (c *Core) adopt() {
 	if !c.lamportic() || due.IsZero() || c.now.Before(due) {
 		return
 	}
+	o.held.Adopted(c.now)
 	if _, err := c.Say(c.now, time.UnixMilli(0), Draft{Kind: ordering.KindNull}); err != nil && !errors.Is(err, ErrNotMember) && !errors.Is(err, ErrSetBack) {
 		panic("room: an empty entry is refused: " + err.Error())
 	}

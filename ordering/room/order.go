@@ -111,7 +111,9 @@ func (c *Core) tryBegin() error {
 	}
 	o.held = lamport.New(lamport.Config{Self: c.cfg.Self, Chains: c.graph, Mutant: c.cfg.Mutant}, c.graph.Have(), c.graph.Clock())
 	for _, k := range c.tail {
-		o.held.Kept(k.entry, k.beside, c.now)
+		if !o.list.Passed(k.entry) {
+			o.held.Kept(k.entry, k.beside, c.now)
+		}
 	}
 	c.restored, c.tail = nil, nil
 	o.bully = election.New(election.Config{Self: c.cfg.Self, Hold: c.cfg.Waits.Hold, Seed: c.cfg.Seed, Mutant: c.cfg.Mutant})
