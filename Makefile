@@ -25,7 +25,7 @@ LINT := $(PLAIN) go tool -modfile=.ci/tools.mod golangci-lint
 CONCURRENT := ./chat/... ./storage/... ./p2p/... ./node/... ./client/... ./api/...
 
 .PHONY: help run three quick check test sim build bin/tertulia bin/tertulia-headless \
-	shot generate generated lint vet fuzz model bench vuln clean
+	shot shots generate generated lint vet fuzz model bench vuln clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -77,6 +77,10 @@ shot: build ## a picture of the real window, in SHOT (docs/window.png)
 	@.ci/packages test
 	@.ci/shot $(SHOT)
 
+shots: build ## pictures of every view, light and dark, in both languages, and sheets of them, in build/shots
+	@.ci/packages test
+	@.ci/shots build/shots
+
 generate: ## make the Go code of the schemas
 	.ci/generate
 
@@ -102,4 +106,4 @@ vuln: ## known vulnerabilities of what this uses (asks vuln.go.dev)
 	$(PLAIN) go run golang.org/x/vuln/cmd/govulncheck@latest -tags nogui ./...
 
 clean: ## remove what was built
-	rm -rf bin .cache dist
+	rm -rf bin build .cache dist

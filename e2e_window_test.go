@@ -22,7 +22,7 @@ type screen struct {
 	display string
 }
 
-func newScreen(t *testing.T) *screen {
+func newScreen(t *testing.T, width, height int) *screen {
 	t.Helper()
 	for _, tool := range []string{"Xvfb", "xdotool", "import"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -33,7 +33,7 @@ func newScreen(t *testing.T) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x900x24", "+extension", "GLX", "+render", "-noreset", "-nolisten", "tcp")
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", fmt.Sprintf("%dx%dx24", width, height), "+extension", "GLX", "+render", "-noreset", "-nolisten", "tcp")
 	cmd.ExtraFiles = []*os.File{told}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -86,6 +86,7 @@ type window struct {
 	*screen
 	*member
 	cmd *exec.Cmd
+	env []string // beyond that of every window
 	log bytes.Buffer
 	id  string
 }
@@ -102,6 +103,7 @@ func (w *window) open(args ...string) {
 	w.cmd = exec.Command(built(t, "E2E_DESKTOP"), append([]string{"--data", w.dir, "--node-id", w.name, "--listen", w.addr, "--no-mdns", "--no-dht"}, args...)...)
 	w.cmd.Env = append(cleanEnv(), "DISPLAY="+w.display, "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home, "XDG_CACHE_HOME="+home, "XDG_RUNTIME_DIR="+home,
 		"DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent") // or a bus of its own would be started, and stay
+	w.cmd.Env = append(w.cmd.Env, w.env...)
 	w.log.Reset()
 	w.cmd.Stdout, w.cmd.Stderr = &w.log, &w.log
 	if err := w.cmd.Start(); err != nil {
@@ -190,7 +192,7 @@ func (w *window) picture(name string) {
 }
 
 func TestAMessageTypedIntoTheWindowIsReadOnAnotherNode(t *testing.T) {
-	s := newScreen(t)
+	s := newScreen(t, 1280, 900)
 	other := newMember(t, "n1")
 	invite := other.up("--bootstrap").Invite
 	w := &window{screen: s, member: newMember(t, "ana")}
