@@ -251,7 +251,17 @@ func (s *studio) furnish() {
 	s.say(n2, roomBooks, "Of course you did 😄", "")
 	s.say(s.ana, roomBooks, "See you on Thursday at eight, the usual table. I bring the second volume 📚", "")
 	s.together(roomBooks, 14)
+	for _, room := range []string{roomBooks, roomGarden, roomChoir} {
+		s.must(s.as(s.ana).MarkRead(s.t.Context(), s.rooms[room], s.lastOf(room)))
+	}
 	s.ana.stop()
+}
+
+// lastOf is the position of the last message of a room at Ana's.
+func (s *studio) lastOf(room string) string {
+	page, err := s.as(s.ana).Page(s.t.Context(), chat.PageQuery{Room: s.rooms[room], Limit: 1})
+	s.must(err)
+	return page.Messages[len(page.Messages)-1].Position
 }
 
 // together waits until n messages of a room are final at every member that runs.
@@ -408,6 +418,7 @@ func (s *studio) others(w *window, d dress) {
 	other := func(name string) { s.shot(w, wide, fmt.Sprintf("%s_%s_other-%s", d, wide.name, name)) }
 	menu := func(name string, n int) {
 		w.click(wide, 1, -26, 30)
+		time.Sleep(shotStart)
 		for range n {
 			w.do("key", "Down")
 		}
@@ -433,11 +444,13 @@ func (s *studio) others(w *window, d dress) {
 	sheet("new", func() { w.click(wide, 1, 272, 28) })
 	sheet("switcher", func() {
 		w.keys("ctrl+k")
-		w.do("type", "--delay", "20", "ha")
+		w.do("type", "--delay", "20", "har")
+		time.Sleep(shotStart)
 	})
 	sheet("search", func() {
 		w.keys("ctrl+f")
 		w.do("type", "--delay", "20", "harbour")
+		time.Sleep(shotStart)
 	})
 	w.click(wide, 3, -60, -100)
 	other("message-menu")
@@ -445,8 +458,10 @@ func (s *studio) others(w *window, d dress) {
 	other("why")
 	w.keys("Escape", "Prior")
 	other("merge")
-	w.keys("Escape", "alt+Down")
+	w.keys("Escape", "alt+Up")
 	other("unread")
+	w.keys("ctrl+i")
+	other("leader-network")
 }
 
 // alone shows the room of who cannot reach anybody.

@@ -41,7 +41,7 @@ func (w *Window) showRoom(room chat.Room) {
 		}
 		body := column(2, padded(0, 4, 8, 0, name), field(tr(textOrderLabel), order),
 			paragraph(orderAbout(room.Order), theme.SizeNameCaptionText, colorMuted, false))
-		if waiting := waitingText(&room, w.shown.view.Peers); waiting != "" {
+		if waiting := waitingText(&room, w.shown.view.Peers, w.writers(room.ID)); waiting != "" {
 			body.Add(paragraph(waiting, theme.SizeNameCaptionText, colorNoticeText, false))
 		}
 		if !rules && by != "" {
@@ -181,7 +181,7 @@ func (w *Window) openMenu(at fyne.Position) {
 func (w *Window) roomMenu(room chat.Room, at fyne.Position) {
 	w.withMembers(room.ID, func(members []chat.Member) {
 		_, rules := founder(members)
-		widget.ShowPopUpMenuAtPosition(fyne.NewMenu("", w.roomMenuItems(room, rules)...), w.win.Canvas(), at)
+		popMenu(w.win.Canvas(), at, w.roomMenuItems(room, rules)...)
 	})
 }
 

@@ -15,20 +15,20 @@ const maxNamed = 3
 // waitingText says whom a joined room waits for, what becomes of messages
 // meanwhile and what to do; "" when there is nothing to say. What a room that
 // is not joined waits for stands in its state.
-func waitingText(r *chat.Room, peers []chat.Peer) string {
+func waitingText(r *chat.Room, peers []chat.Peer, who writers) string {
 	if r.State != chat.Joined {
 		return ""
 	}
 	if len(r.WaitsFor) == 0 {
 		return nodeText(r.Waiting)
 	}
-	return waitingFor(r.WaitsFor, r.Online, holdsBack(r), peers)
+	return waitingFor(r.WaitsFor, r.Online, holdsBack(r), peers, who)
 }
 
 // waitingFor says that names are waited for; holds, that messages do not become
 // final meanwhile. online counts members that can be reached, this one included.
-func waitingFor(names []string, online int, holds bool, peers []chat.Peer) string {
-	blanks := args{"Names": textOfNames(names)}
+func waitingFor(names []string, online int, holds bool, peers []chat.Peer, who writers) string {
+	blanks := args{"Names": textOfNames(who.names(names))}
 	switch {
 	case online <= 1:
 		return tr(textWaitingNobody, blanks)

@@ -61,7 +61,7 @@ func TestWaitingIsToldInWordsWithWhatToDo(t *testing.T) {
 			`C\u202earol cannot be reached now, and will get your messages later.`,
 		},
 	} {
-		if got := waitingText(&c.room, here); got != c.want {
+		if got := waitingText(&c.room, here, nil); got != c.want {
 			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
 		}
 	}
@@ -127,12 +127,12 @@ func TestWaitingIsToldInPortuguese(t *testing.T) {
 	inPortuguese(t)
 	r := chat.Room{State: chat.Joined, Members: 3, Online: 3, WaitsFor: []string{"Bob", "Dan"}}
 	here := peersOf(map[string]chat.PeerState{"Bob": chat.PeerConnected, "Dan": chat.PeerConnected})
-	if got, want := waitingText(&r, here), "até que Bob e Dan respondam."; !strings.Contains(got, want) {
+	if got, want := waitingText(&r, here, nil), "até que Bob e Dan respondam."; !strings.Contains(got, want) {
 		t.Errorf("%q does not say %q", got, want)
 	}
 	r.WaitsFor = nil
 	r.Waiting = textOnlyOne
-	if got, want := waitingText(&r, here), "Só você está aqui. Convide alguém."; got != want {
+	if got, want := waitingText(&r, here, nil), "Só você está aqui. Convide alguém."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -260,7 +260,7 @@ func (s *sketch) member(m *member, at seat, scale graphScale) {
 		face.StrokeColor, face.StrokeWidth = theme.Color(colorMuted), 1.5
 	}
 	s.add(face, x, y, scale.face, scale.face)
-	text := write(newText(scale.face*0.38), initials(m.name), letter)
+	text := write(newText(scale.face*0.38), initials(m.who), letter)
 	if !m.present() {
 		text.Color = theme.Color(colorDayText)
 	}
@@ -284,7 +284,7 @@ func (s *sketch) member(m *member, at seat, scale graphScale) {
 	if scale.lines == 1 {
 		name.size = textSizeTiny
 	}
-	s.centred(visibleLine(m.name), name, at.words.X, at.words.Y, scale.box.Width-2)
+	s.centred(visibleLine(m.who), name, at.words.X, at.words.Y, scale.box.Width-2)
 	if scale.lines > 1 {
 		s.centred(m.graphWords(), ink{size: textSizeTiny, color: colorMuted}, at.words.X, at.words.Y+name.height(), scale.box.Width-2)
 	}

@@ -68,16 +68,35 @@ func (h *header) place(size fyne.Size) []fyne.CanvasObject {
 	b := badge.MinSize()
 	name := newText(16)
 	name.TextStyle.Bold = true
-	write(name, fitLine(visibleLine(r.Name), size.Width-left-b.Width-60, 16, true), theme.Color(colorText))
+	room := size.Width - left - 8
+	muted := r.Settings.Notify == chat.NotifyNone
+	if muted {
+		room -= 8 + sizeMark
+	}
+	title := visibleLine(r.Name)
+	worded := textWidth(title, name.TextSize, name.TextStyle)+b.Width+26 <= room // else a mark says it
+	if worded {
+		room -= b.Width + 26
+	} else {
+		room -= 6 + sizeMark
+	}
+	write(name, fitLine(title, room, name.TextSize, true), theme.Color(colorText))
 	n := name.MinSize()
 	top := (size.Height - n.Height - 18) / 2
 	add(put(name, left, top, n.Width, n.Height))
-	pill := canvas.NewRectangle(theme.Color(colorDay))
-	pill.CornerRadius = (b.Height + 4) / 2
-	add(put(pill, left+n.Width+10, top+(n.Height-b.Height-4)/2+1, b.Width+16, b.Height+4))
-	add(put(badge, left+n.Width+18, top+(n.Height-b.Height)/2+1, b.Width, b.Height))
-	if r.Settings.Notify == chat.NotifyNone {
-		add(put(muteMark(), left+n.Width+b.Width+34, top+(n.Height-sizeMark)/2+1, sizeMark, sizeMark))
+	x, mark := left+n.Width, top+(n.Height-sizeMark)/2+1
+	if worded {
+		pill := canvas.NewRectangle(theme.Color(colorDay))
+		pill.CornerRadius = (b.Height + 4) / 2
+		add(put(pill, x+10, top+(n.Height-b.Height-4)/2+1, b.Width+16, b.Height+4))
+		add(put(badge, x+18, top+(n.Height-b.Height)/2+1, b.Width, b.Height))
+		x += b.Width + 26
+	} else {
+		add(put(orderMark(r.Order), x+6, mark, sizeMark, sizeMark))
+		x += 6 + sizeMark
+	}
+	if muted {
+		add(put(muteMark(), x+8, mark, sizeMark, sizeMark))
 	}
 	text, ink := roomState(r), theme.Color(colorMuted)
 	if typing := typingText(r.Typing); typing != "" && r.State == chat.Joined {

@@ -11,6 +11,7 @@ import (
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
 	"rsc.io/qr"
 
 	"tertulia/chat"
@@ -31,8 +32,8 @@ func (w *Window) showInvite(room chat.Room) {
 		asked int // links asked for; an answer to an earlier one is forgotten
 	)
 	picture := newQRPicture()
-	text := newEntry("")
-	text.OnChanged = func(string) { text.SetText(link) } // to read and to copy, not to write
+	text := widget.NewLabel("")
+	text.Truncation = fyne.TextTruncateEllipsis
 	said := paragraph(" ", theme.SizeNameCaptionText, colorMuted, false)
 	say := func(words string) { setParagraph(said, words) }
 	lives := newChoice(len(inviteLives)-1, tr(textHour), tr(textOneDay), tr(textWeek), tr(textAlways))
@@ -68,7 +69,7 @@ func (w *Window) showInvite(room chat.Room) {
 	lives.OnChange = func(int) { ask() }
 	uses.OnChange = func(int) { ask() }
 	about := paragraph(tr(textInviteAbout), theme.SizeNameText, colorMuted, false)
-	options := column(8, field(tr(textInviteEnds), lives), field(tr(textInviteUses), uses), field(tr(textInviteLink), text), said)
+	options := column(8, field(tr(textInviteEnds), lives), field(tr(textInviteUses), uses), field(tr(textInviteLink), container.NewStack(newGround(theme.ColorNameInputBackground, 10), text)), said)
 	width := sizeQR + 36 + max(lives.MinSize().Width, uses.MinSize().Width)
 	body := container.NewBorder(nil, nil, container.NewVBox(padded(6, 0, 8, 14, picture.raster)), nil, options)
 	if width > w.win.Canvas().Size().Width-60 {
@@ -96,7 +97,7 @@ type qrPicture struct {
 	code   *qr.Code
 }
 
-const sizeQR float32 = 280
+const sizeQR float32 = 292 // 4 pixels a module up to version 12, 3 up to 16
 
 const quietZone = 4 // modules, ISO/IEC 18004
 

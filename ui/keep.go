@@ -12,7 +12,7 @@ import (
 
 // restore puts the window where s says it was. It is called before build.
 func (w *Window) restore(s State) {
-	w.drafts, w.places = map[string]draft{}, map[string]place{}
+	w.drafts, w.places, w.wrote = map[string]draft{}, map[string]place{}, map[string]writers{}
 	for id, r := range s.Rooms {
 		if r.Draft != "" || r.ReplyTo != "" {
 			w.drafts[id] = draft{r.Draft, quoteOf(r.ReplyTo, nil)}

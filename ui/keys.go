@@ -147,7 +147,7 @@ func (w *Window) openSwitcher() {
 		places []place
 	)
 	p := newPicker(tr(textSwitchHint), 7)
-	fill := func(text string, hits []chat.Message) {
+	fill := func(text string, hits []chat.Message, searched bool) {
 		var items []pickItem
 		places = places[:0]
 		for i := range w.shown.view.Rooms {
@@ -161,15 +161,15 @@ func (w *Window) openSwitcher() {
 			items = append(items, hitItem(m, text, visibleLine(m.Sender)+", "+visibleLine(m.Room), w.loop.now()))
 			places = append(places, place{room: m.RoomID, message: m.ID})
 		}
-		p.set(items, text != "")
+		p.set(items, searched && text != "")
 	}
 	hide := func() {
 		s.hide()
 		w.win.Canvas().Focus(w.composer)
 	}
 	p.OnType = func(text string) {
-		fill(text, nil)
-		w.ask(chat.SearchQuery{Text: text}, func(hits []chat.Message) { fill(text, hits) })
+		fill(text, nil, false)
+		w.ask(chat.SearchQuery{Text: text}, func(hits []chat.Message) { fill(text, hits, true) })
 	}
 	p.OnPick = func(i int) {
 		to := places[i]
@@ -183,7 +183,7 @@ func (w *Window) openSwitcher() {
 	p.OnClose = hide
 	s = newSheet(w.win, tr(textRooms), tr(textClose), "", p.root, nil)
 	p.OnSize = func() { s.popup.Resize(s.popup.MinSize()) }
-	fill("", nil)
+	fill("", nil, false)
 	s.show()
 	w.win.Canvas().Focus(p.entry)
 }

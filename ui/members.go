@@ -43,14 +43,14 @@ func (w *Window) showMembers(room chat.Room) {
 	w.withMembers(room.ID, func(members []chat.Member) {
 		var s *sheet
 		_, rules := founder(members)
-		list := column(6)
+		list, who := column(6), w.writers(room.ID)
 		for _, m := range members {
 			copying := newIconButton(tr(textCopy), theme.ContentCopyIcon(), func() { w.app.Clipboard().SetContent(m.Fingerprint) })
 			buttons := container.NewHBox(copying)
 			if rules && !m.Self {
 				buttons.Add(newIconButton("", theme.DeleteIcon(), func() { w.askRemove(room, m, s) }))
 			}
-			list.Add(container.NewBorder(nil, nil, nil, container.NewCenter(buttons), memberCard(&m)))
+			list.Add(container.NewBorder(nil, nil, nil, container.NewCenter(buttons), memberCard(&m, who)))
 		}
 		about := paragraph(tr(textMembersAbout), theme.SizeNameCaptionText, colorMuted, false)
 		scroll := container.NewVScroll(padded(0, 0, 8, 0, list))
@@ -60,7 +60,7 @@ func (w *Window) showMembers(room chat.Room) {
 	})
 }
 
-func memberCard(m *chat.Member) *card {
+func memberCard(m *chat.Member, who writers) *card {
 	notes := []string{presenceName(m)}
 	if m.Self {
 		notes[0] = tr(textMemberYou)
@@ -68,7 +68,7 @@ func memberCard(m *chat.Member) *card {
 	if m.Creator {
 		notes = append(notes, tr(textMemberCreator))
 	}
-	c := cardWords{who: m.PeerID, title: visibleLine(m.Name), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
+	c := cardWords{who: m.PeerID, title: visibleLine(who.both(m.Name)), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
 	if m.Self || m.State == chat.PeerConnected {
 		c.dot = colorOnline
 	}

@@ -92,3 +92,48 @@ func withTag(name, tag string) string {
 	}
 	return name + " (" + tag + ")"
 }
+
+// writers are the names of people, by the name of the node each wrote on last.
+type writers map[string]string
+
+// learn takes messages in their order; newest says that nothing was written
+// after them.
+func (w writers) learn(messages []chat.Message, newest bool) {
+	for i := range messages {
+		m := &messages[i]
+		if _, known := w[m.Origin]; m.Origin != "" && m.Sender != "" && (newest || !known) {
+			w[m.Origin] = m.Sender
+		}
+	}
+}
+
+// name is what people call a node: who writes there, with the node's name where
+// one could take that person for another's.
+func (w writers) name(node string) string {
+	person := w[node]
+	if person == "" {
+		return node
+	}
+	for other, name := range w {
+		if other != node && outline(name) == outline(person) {
+			return withTag(person, node)
+		}
+	}
+	return person
+}
+
+// both is name with the node's name.
+func (w writers) both(node string) string {
+	if person := w[node]; person != "" && person != node {
+		return withTag(person, node)
+	}
+	return node
+}
+
+func (w writers) names(nodes []string) []string {
+	out := make([]string, len(nodes))
+	for i, node := range nodes {
+		out[i] = w.name(node)
+	}
+	return out
+}

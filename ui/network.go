@@ -17,6 +17,7 @@ type network struct {
 	room    chat.Room
 	status  chat.RoomStatus
 	peers   []chat.Peer
+	who     writers
 	members []member // this node first, then the leader, then whoever can be reached
 	links   []chat.Link
 }
@@ -24,6 +25,8 @@ type network struct {
 // member is a device of the room as the network view shows it.
 type member struct {
 	name    string
+	who     string // what people call it
+	both    string // that and its name
 	id      string // what its colour derives from
 	self    bool
 	leader  bool
@@ -37,9 +40,10 @@ type member struct {
 // present says that the member can be reached.
 func (m *member) present() bool { return m.self || m.state == chat.PeerConnected }
 
-// newNetwork puts together what the node says of a room and of its members.
-func newNetwork(room *chat.Room, status *chat.Status, members []chat.Member) *network {
-	n := &network{room: *room, peers: status.Peers}
+// newNetwork puts together what the node says of a room and of its members, and
+// who writes there.
+func newNetwork(room *chat.Room, status *chat.Status, members []chat.Member, who writers) *network {
+	n := &network{room: *room, peers: status.Peers, who: who}
 	for i := range status.Rooms {
 		if status.Rooms[i].ID == room.ID {
 			n.status = status.Rooms[i]
@@ -69,7 +73,8 @@ func newNetwork(room *chat.Room, status *chat.Status, members []chat.Member) *ne
 func (n *network) member(c *chat.Member) member {
 	s := &n.status
 	m := member{
-		name: c.Name, id: cmp.Or(c.PeerID, c.Name), self: c.Self, leader: s.Leader != "" && s.Leader == c.Name,
+		name: c.Name, who: n.who.name(c.Name), both: n.who.both(c.Name), id: cmp.Or(c.PeerID, c.Name), self: c.Self,
+		leader: s.Order == chat.Leader && s.Leader != "" && s.Leader == c.Name,
 		state: c.State, clock: s.Clocks[c.Name],
 	}
 	for i := range n.peers {
@@ -124,7 +129,7 @@ func (n *network) agreement() agreement {
 		case standsSame:
 			a.same++
 		case standsApart:
-			a.differs = append(a.differs, m.name)
+			a.differs = append(a.differs, m.who)
 			if n.status.Diverged == 0 && (a.at == 0 || m.replica.FinalIndex < a.at) {
 				a.at, a.atMost = m.replica.FinalIndex, true
 			}
@@ -201,9 +206,9 @@ func (n *network) words() (how, means string, tone fyne.ThemeColorName) {
 			online++
 		}
 	}
-	means, tone = waitingText(r, n.peers), colorOnline
+	means, tone = waitingText(r, n.peers, n.who), colorOnline
 	if s := &n.status; s.Tentative > 0 && len(s.WaitingFor) > 0 {
-		means = waitingFor(s.WaitingFor, online, true, n.peers)
+		means = waitingFor(s.WaitingFor, online, true, n.peers, n.who)
 	}
 	switch {
 	case all <= 1:
@@ -244,7 +249,7 @@ func (n *network) leaderless() bool {
 func (n *network) held() string {
 	s := &n.status
 	text := tr(textNothingHeld)
-	blanks := args{"Count": count(s.Tentative), "Names": textOfNames(s.WaitingFor)}
+	blanks := args{"Count": count(s.Tentative), "Names": textOfNames(n.who.names(s.WaitingFor))}
 	switch {
 	case s.Tentative > 0 && len(s.WaitingFor) > 0:
 		text = plural(pluralHeldFor, pluralHeldForFallback, int(min(s.Tentative, 1<<30)), blanks)
@@ -314,21 +319,21 @@ func (n *network) leads() string {
 	case s.Leader == "":
 		return tr(textNoLeaderNow, args{"Term": count(s.Term)})
 	}
-	return tr(textLeads, args{"Leader": visibleLine(s.Leader), "Term": count(s.Term)})
+	return tr(textLeads, args{"Leader": visibleLine(n.who.name(s.Leader)), "Term": count(s.Term)})
 }
 
 // turnText says what a turn changed; "" for what is no turn.
-func turnText(t *chat.Turn) string {
+func turnText(t *chat.Turn, who writers) string {
 	switch t.Type {
 	case chat.EventLeader:
 		if t.Leader == "" {
 			return tr(textNoLeaderNow, args{"Term": count(t.Term)})
 		}
-		return tr(textLeads, args{"Leader": visibleLine(t.Leader), "Term": count(t.Term)})
+		return tr(textLeads, args{"Leader": visibleLine(who.name(t.Leader)), "Term": count(t.Term)})
 	case chat.EventEpoch:
 		text := tr(textTurnEpoch, args{"Epoch": count(t.Epoch), "Order": orderName(t.Order)})
 		if len(t.View) > 0 {
-			text += ", " + tr(textTurnWith, args{"Names": textOfNames(t.View)})
+			text += ", " + tr(textTurnWith, args{"Names": textOfNames(who.names(t.View))})
 		}
 		return text
 	case chat.EventPeer, chat.EventRoom:

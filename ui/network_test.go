@@ -95,7 +95,30 @@ func networkOf(change func(*chat.Room, *chat.Status)) *network {
 	if change != nil {
 		change(&r, &s)
 	}
-	return newNetwork(&r, &s, circle())
+	return newNetwork(&r, &s, circle(), nil)
+}
+
+func TestNobodyWearsACrownWhereNobodyLeads(t *testing.T) {
+	for order, want := range map[chat.Order]bool{chat.Leader: true, chat.Lamport: false} {
+		n := networkOf(func(_ *chat.Room, s *chat.Status) { s.Rooms[0].Order = order })
+		if got := slices.ContainsFunc(n.members, func(m member) bool { return m.leader }); got != want {
+			t.Errorf("%s: somebody leads: %v", order, got)
+		}
+	}
+}
+
+func TestTheNetworkCallsMembersByWhoWrites(t *testing.T) {
+	if err := speak(LanguageEnglish); err != nil {
+		t.Fatal(err)
+	}
+	s, r := aboutNetwork(), chat.Room{ID: "a", Order: chat.Leader, State: chat.Joined, Members: 5, Online: 3}
+	n := newNetwork(&r, &s, circle(), writers{"bob-tower": "Bruno"})
+	if got := n.leads(); !strings.Contains(got, "Bruno") || strings.Contains(got, "bob-tower") {
+		t.Errorf("who leads is told as %q", got)
+	}
+	if m := n.members[1]; m.who != "Bruno" || m.both != "Bruno (bob-tower)" {
+		t.Errorf("the leader is called %q and %q", m.who, m.both)
+	}
 }
 
 func TestTheNetworkIsToldToALaypersonFirst(t *testing.T) {
@@ -115,7 +138,7 @@ func TestTheNetworkIsToldToALaypersonFirst(t *testing.T) {
 				r.WaitsFor = append(r.WaitsFor, fmt.Sprint("n", i+1))
 			}
 		}
-		return newNetwork(r, s, list)
+		return newNetwork(r, s, list, nil)
 	}
 	led := small(2, chat.PeerConnected)
 	led.status.Order = chat.Leader
@@ -233,7 +256,7 @@ func TestEveryConnectionAndEveryTurnHasWords(t *testing.T) {
 		"No leader for now, term 4":        {Type: chat.EventLeader, Term: 4},
 		"Epoch 2: No leader, with a and b": {Type: chat.EventEpoch, Epoch: 2, Order: chat.Lamport, View: []string{"a", "b"}},
 	} {
-		if got := turnText(&turn); got != want {
+		if got := turnText(&turn, nil); got != want {
 			t.Errorf("turn = %q, want %q", got, want)
 		}
 	}
@@ -372,9 +395,9 @@ func checkPages(t *testing.T) {
 	status := aboutNetwork()
 	pages := map[string]*network{"asked": nil, "as it is": networkOf(nil)}
 	room := chat.Room{ID: "a", State: chat.Joined, Members: 5, Online: 3, WaitsFor: []string{long[1].Name, "x"}}
-	pages["long names"] = newNetwork(&room, &status, long)
+	pages["long names"] = newNetwork(&room, &status, long, nil)
 	many, members := crowd(40)
-	pages["a crowd"] = newNetwork(&room, &many, members)
+	pages["a crowd"] = newNetwork(&room, &many, members, nil)
 	pages["an alarm"] = networkOf(func(_ *chat.Room, s *chat.Status) { s.Rooms[0].Diverged = 7 })
 	for name, n := range pages {
 		for _, width := range []float32{460, 500, 796, 980, 1600} {

@@ -179,7 +179,7 @@ func drawNetwork(s *sketch, n *network, now time.Time) {
 	s.y += 12
 	s.card(colorBubble, x, width, func(x, width float32) { s.memberTable(n, x, width) })
 	s.y += 12
-	s.card(colorBubble, x, width, func(x, width float32) { s.turns(n.status.Turns, now, x, width) })
+	s.card(colorBubble, x, width, func(x, width float32) { s.turns(n, now, x, width) })
 	s.y += padNetwork
 }
 
@@ -255,7 +255,7 @@ func (s *sketch) orderFacts(n *network, a *agreement, x, width float32) {
 	tell(tr(textWhyLeader), n.leads(), value)
 	epoch := count(n.status.Epoch) + ": " + orderName(n.status.Order)
 	if len(n.status.View) > 0 {
-		epoch += ", " + tr(textTurnWith, args{"Names": textOfNames(n.status.View)})
+		epoch += ", " + tr(textTurnWith, args{"Names": textOfNames(n.who.names(n.status.View))})
 	}
 	tell(tr(textWhyEpoch), epoch, value)
 	tell(tr(textHeldBack), n.held(), value)
@@ -363,11 +363,12 @@ func (s *sketch) memberName(m *member, withConnection bool, x, width, high float
 		s.add(crown(), left, y+(k.height()-10)/2, 14, 10)
 		left, room = left+19, room-19
 	}
-	s.word(visibleLine(m.name), k, left, y, room)
+	s.word(visibleLine(m.both), k, left, y, room)
 }
 
 // turns draws elections and epochs on a line of time, the newest first.
-func (s *sketch) turns(turns []chat.Turn, now time.Time, x, width float32) {
+func (s *sketch) turns(n *network, now time.Time, x, width float32) {
+	turns := n.status.Turns
 	const mark, gap = 9, 10
 	clock := 9.8 * textSizeSmall
 	s.prose(tr(textSince), ink{size: textSizeTiny, color: colorMuted}, x, width)
@@ -388,7 +389,7 @@ func (s *sketch) turns(turns []chat.Turn, now time.Time, x, width float32) {
 			bead.FillColor = theme.Color(colorOffline)
 		}
 		s.add(bead, left, s.y+(k.height()-mark)/2, mark, mark)
-		s.prose(turnText(&t), k, left+mark+gap, width-clock-mark-gap)
+		s.prose(turnText(&t, n.who), k, left+mark+gap, width-clock-mark-gap)
 		if t.Reason != "" {
 			s.prose(visibleLine(t.Reason), ink{size: textSizeTiny, color: colorMuted}, left+mark+gap, width-clock-mark-gap)
 		}
@@ -436,7 +437,7 @@ func (w *Window) seen(g *glance, err error) {
 	case err != nil:
 		w.notice.fail(err)
 	default:
-		w.network.set(room.Name, newNetwork(&room, &g.status, g.members))
+		w.network.set(room.Name, newNetwork(&room, &g.status, g.members, w.writers(room.ID)))
 	}
 }
 

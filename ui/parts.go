@@ -333,3 +333,11 @@ func (b *replyBar) place(size fyne.Size) []fyne.CanvasObject {
 		put(text, 12, size.Height/2, size.Width-16, h),
 	}
 }
+
+// popMenu shows a menu at a place, or as near to it as leaves air at the edges.
+func popMenu(c fyne.Canvas, at fyne.Position, items ...*fyne.MenuItem) {
+	const air = 8
+	menu := widget.NewPopUpMenu(fyne.NewMenu("", items...), c)
+	room := c.Size().Subtract(menu.MinSize())
+	menu.ShowAtPosition(fyne.NewPos(max(min(at.X, room.Width-air), 0), max(min(at.Y, room.Height-air), 0)))
+}

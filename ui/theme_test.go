@@ -66,6 +66,11 @@ func TestAllIsReadableInLightAndDarkAndEveryAccent(t *testing.T) {
 				t.Errorf("%s: the accent on %s has a contrast of %.1f", name, ground, c)
 			}
 		}
+		for _, ground := range []fyne.ThemeColorName{theme.ColorNameInputBackground, theme.ColorNameOverlayBackground, theme.ColorNameBackground} {
+			if c := contrast(theme.Color(theme.ColorNameInputBorder), theme.Color(ground)); c < enoughOfAShape {
+				t.Errorf("%s: what is typed into or ticked ends on %s with a contrast of %.1f", name, ground, c)
+			}
+		}
 		for _, text := range []fyne.ThemeColorName{colorText, colorTentative, colorClock, theme.ColorNameHyperlink} {
 			for _, ground := range []fyne.ThemeColorName{colorBubble, colorBubbleMine, colorBubbleTail, colorBubbleMineTail} {
 				if c := contrast(theme.Color(text), theme.Color(ground)); c < enough {

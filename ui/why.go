@@ -224,7 +224,11 @@ func drawFacts(s *sketch, words string, facts []fact, jump func(id string)) {
 	width := s.width - right
 	s.prose(words, ink{size: textSizeBody, color: theme.ColorNameForeground}, 0, width)
 	s.y += 14
+	below := s.y // of the last label
 	for _, f := range facts {
+		if f.label != "" || f == (fact{}) {
+			s.y = max(s.y, below)
+		}
 		if f == (fact{}) {
 			s.y += gap
 			continue
@@ -247,6 +251,10 @@ func drawFacts(s *sketch, words string, facts []fact, jump func(id string)) {
 			link.ExtendBaseWidget(link)
 			s.add(link, sizeLabel, s.y, width-sizeLabel, high)
 		}
-		s.y += max(label, high) + gap
+		if f.label != "" {
+			below = s.y + label + gap
+		}
+		s.y += high + gap
 	}
+	s.y = max(s.y, below)
 }

@@ -57,6 +57,7 @@ type Window struct {
 	shown   state
 	drafts  map[string]draft // by room, what was being written when another was opened
 	places  map[string]place // by room, where it was left
+	wrote   map[string]writers // by room
 	query   chat.SearchQuery // the last asked
 	onFound func([]chat.Message)
 	nearby  func()         // stops the look for rooms nearby while the first one is chosen; nil when there is none
@@ -248,7 +249,8 @@ func (w *Window) show(s *state) {
 		return
 	}
 	w.header.set(room)
-	if w.waiting.set(waitingText(&room, s.view.Peers)) {
+	w.writers(s.room).learn(s.messages, !s.newer)
+	if w.waiting.set(waitingText(&room, s.view.Peers, w.writers(room.ID))) {
 		relayout(w.chat)
 	}
 	if s.room != before.room {
@@ -506,13 +508,20 @@ func (w *Window) messageMenu(id, link string, at fyne.Position) {
 			fyne.NewMenuItem(tr(textSelect), func() { w.showText(m) }),
 			fyne.NewMenuItemSeparator())
 	}
-	menu := fyne.NewMenu("", append(items, fyne.NewMenuItem(tr(textWhy), func() { w.showWhy(m) }))...)
-	widget.ShowPopUpMenuAtPosition(menu, w.win.Canvas(), at)
+	popMenu(w.win.Canvas(), at, append(items, fyne.NewMenuItem(tr(textWhy), func() { w.showWhy(m) }))...)
 }
 
 func (w *Window) startReply(m *chat.Message) {
 	w.answer(quoteOf(m.ID, m))
 	w.win.Canvas().Focus(w.composer)
+}
+
+// writers tells who writes in a room, as far as its messages were shown.
+func (w *Window) writers(room string) writers {
+	if w.wrote[room] == nil {
+		w.wrote[room] = writers{}
+	}
+	return w.wrote[room]
 }
 
 func (w *Window) message(id string) *chat.Message {
