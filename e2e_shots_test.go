@@ -24,7 +24,8 @@ import (
 
 // Limits of a picture.
 const (
-	shotStart  = 300 * time.Millisecond // until what was asked for has begun to show
+	shotStart  = 400 * time.Millisecond // until what was asked for has begun to show
+	shotAnswer = time.Second            // until the node has answered, on a machine with much to do
 	shotPause  = 120 * time.Millisecond // between two looks
 	shotLimit  = 4 * time.Second        // for the window to come to rest
 	shotAlike  = 1500                   // bytes that a blinking cursor changes
@@ -403,6 +404,7 @@ func (s *studio) talk(t *testing.T, d dress, forms ...form) {
 	s.must(s.as(n2).Typing(t.Context(), s.rooms[roomBooks]))
 	s.shots(w, d, "room", forms...)
 	w.keys("ctrl+i")
+	time.Sleep(shotAnswer)
 	s.shots(w, d, "network", forms...)
 	w.keys("Escape", "ctrl+comma")
 	s.shots(w, d, "settings", forms...)
@@ -415,10 +417,13 @@ func (s *studio) talk(t *testing.T, d dress, forms ...form) {
 
 // others shows what there is beside the main views.
 func (s *studio) others(w *window, d dress) {
-	other := func(name string) { s.shot(w, wide, fmt.Sprintf("%s_%s_other-%s", d, wide.name, name)) }
+	other := func(name string) {
+		time.Sleep(shotAnswer)
+		s.shot(w, wide, fmt.Sprintf("%s_%s_other-%s", d, wide.name, name))
+	}
 	menu := func(name string, n int) {
 		w.click(wide, 1, -26, 30)
-		time.Sleep(shotStart)
+		time.Sleep(shotAnswer)
 		for range n {
 			w.do("key", "Down")
 		}
@@ -445,14 +450,12 @@ func (s *studio) others(w *window, d dress) {
 	sheet("switcher", func() {
 		w.keys("ctrl+k")
 		w.do("type", "--delay", "20", "har")
-		time.Sleep(shotStart)
 	})
 	sheet("search", func() {
 		w.keys("ctrl+f")
 		w.do("type", "--delay", "20", "harbour")
-		time.Sleep(shotStart)
 	})
-	w.click(wide, 3, -60, -100)
+	w.click(wide, 3, -260, -430)
 	other("message-menu")
 	w.keys("Down", "Down", "Down", "Down", "Return")
 	other("why")

@@ -24,11 +24,35 @@ func (w *Window) addShortcuts() {
 	for s, do := range w.shortcuts() {
 		w.win.Canvas().AddShortcut(&s, func(fyne.Shortcut) { do() })
 	}
-	w.win.Canvas().SetOnTypedKey(func(e *fyne.KeyEvent) {
-		if e.Name == fyne.KeyEscape {
-			w.escape()
+	w.win.Canvas().SetOnTypedKey(w.typedKey)
+	w.win.Canvas().SetOnTypedRune(w.typedRune)
+}
+
+// typedKey gets the keys that nothing has the focus for, as after a click on a
+// button.
+func (w *Window) typedKey(e *fyne.KeyEvent) {
+	switch e.Name {
+	case fyne.KeyEscape:
+		w.escape()
+	case fyne.KeyPageUp, fyne.KeyPageDown, fyne.KeyHome, fyne.KeyEnd:
+		if w.atRoom() {
+			w.list.TypedKey(e)
 		}
-	})
+	}
+}
+
+// typedRune is the same of what is written: it is meant for the open room.
+func (w *Window) typedRune(r rune) {
+	if w.atRoom() && !w.composer.Disabled() {
+		w.win.Canvas().Focus(w.composer)
+		w.composer.TypedRune(r)
+	}
+}
+
+// atRoom says that the messages of a room are in the window, and nothing over
+// them.
+func (w *Window) atRoom() bool {
+	return w.main.Visible() && w.chat.Visible() && !(w.panes.narrow && w.panes.rooms) && w.win.Canvas().Overlays().Top() == nil
 }
 
 // shortcut does what a shortcut of the window asks for; false when it is none

@@ -68,7 +68,7 @@ func memberCard(m *chat.Member, who writers) *card {
 	if m.Creator {
 		notes = append(notes, tr(textMemberCreator))
 	}
-	c := cardWords{who: m.PeerID, title: visibleLine(who.both(m.Name)), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
+	c := cardWords{who: who.key(m.Name, m.PeerID), title: visibleLine(who.both(m.Name)), note: strings.Join(notes, ", "), below: visibleLine(m.Fingerprint), mono: true, dot: colorDay}
 	if m.Self || m.State == chat.PeerConnected {
 		c.dot = colorOnline
 	}

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 
@@ -93,8 +94,8 @@ func withTag(name, tag string) string {
 	return name + " (" + tag + ")"
 }
 
-// writers are the names of people, by the name of the node each wrote on last.
-type writers map[string]string
+// writers are people, by the name of the node each wrote on last.
+type writers map[string]chat.Person
 
 // learn takes messages in their order; newest says that nothing was written
 // after them.
@@ -102,7 +103,7 @@ func (w writers) learn(messages []chat.Message, newest bool) {
 	for i := range messages {
 		m := &messages[i]
 		if _, known := w[m.Origin]; m.Origin != "" && m.Sender != "" && (newest || !known) {
-			w[m.Origin] = m.Sender
+			w[m.Origin] = chat.Person{Name: m.Sender, ID: m.SenderID}
 		}
 	}
 }
@@ -110,12 +111,12 @@ func (w writers) learn(messages []chat.Message, newest bool) {
 // name is what people call a node: who writes there, with the node's name where
 // one could take that person for another's.
 func (w writers) name(node string) string {
-	person := w[node]
+	person := w[node].Name
 	if person == "" {
 		return node
 	}
-	for other, name := range w {
-		if other != node && outline(name) == outline(person) {
+	for other, p := range w {
+		if other != node && outline(p.Name) == outline(person) {
 			return withTag(person, node)
 		}
 	}
@@ -124,11 +125,15 @@ func (w writers) name(node string) string {
 
 // both is name with the node's name.
 func (w writers) both(node string) string {
-	if person := w[node]; person != "" && person != node {
+	if person := w[node].Name; person != "" && person != node {
 		return withTag(person, node)
 	}
 	return node
 }
+
+// key is what the colour of a node's face derives from: its person's key, else
+// its own.
+func (w writers) key(node, own string) string { return cmp.Or(w[node].ID, own, node) }
 
 func (w writers) names(nodes []string) []string {
 	out := make([]string, len(nodes))

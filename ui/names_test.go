@@ -26,11 +26,14 @@ func TestANodeIsCalledAsWhoWroteThereLast(t *testing.T) {
 }
 
 func TestTwoNodesOfOneNameAreToldApart(t *testing.T) {
-	w := writers{"laptop": "Bob", "phone": "\u0412\u043eb", "desk": "Ana"} // the second in Cyrillic
+	w := writers{"laptop": {Name: "Bob"}, "phone": {Name: "\u0412\u043eb"}, "desk": {Name: "Ana", ID: "k"}} // the second in Cyrillic
 	if a, b := w.name("laptop"), w.name("phone"); a != "Bob (laptop)" || b != "\u0412\u043eb (phone)" {
 		t.Errorf("they are called %s and %s", a, b)
 	}
 	if got := w.name("desk"); got != "Ana" {
 		t.Errorf("a name that is clear became %s", got)
+	}
+	if got := w.key("desk", "peer") + w.key("phone", "peer"); got != "kpeer" {
+		t.Errorf("their colours derive from %s", got)
 	}
 }

@@ -73,9 +73,9 @@ func newNetwork(room *chat.Room, status *chat.Status, members []chat.Member, who
 func (n *network) member(c *chat.Member) member {
 	s := &n.status
 	m := member{
-		name: c.Name, who: n.who.name(c.Name), both: n.who.both(c.Name), id: cmp.Or(c.PeerID, c.Name), self: c.Self,
+		name: c.Name, who: n.who.name(c.Name), both: n.who.both(c.Name), id: n.who.key(c.Name, c.PeerID), self: c.Self,
 		leader: s.Order == chat.Leader && s.Leader != "" && s.Leader == c.Name,
-		state: c.State, clock: s.Clocks[c.Name],
+		state:  c.State, clock: s.Clocks[c.Name],
 	}
 	for i := range n.peers {
 		if p := &n.peers[i]; p.Name == c.Name && !c.Self {
@@ -339,6 +339,15 @@ func turnText(t *chat.Turn, who writers) string {
 	case chat.EventPeer, chat.EventRoom:
 	}
 	return ""
+}
+
+// turnReason is why it was made, "" where its text says so already.
+func turnReason(t *chat.Turn) string {
+	const view = "view" // that members, or the order, are others now
+	if t.Type == chat.EventEpoch && t.Reason == view {
+		return ""
+	}
+	return visibleLine(t.Reason)
 }
 
 // textOfTurn is the clock today, and the day too before.

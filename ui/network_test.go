@@ -112,7 +112,7 @@ func TestTheNetworkCallsMembersByWhoWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, r := aboutNetwork(), chat.Room{ID: "a", Order: chat.Leader, State: chat.Joined, Members: 5, Online: 3}
-	n := newNetwork(&r, &s, circle(), writers{"bob-tower": "Bruno"})
+	n := newNetwork(&r, &s, circle(), writers{"bob-tower": {Name: "Bruno"}})
 	if got := n.leads(); !strings.Contains(got, "Bruno") || strings.Contains(got, "bob-tower") {
 		t.Errorf("who leads is told as %q", got)
 	}

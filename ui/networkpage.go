@@ -390,8 +390,8 @@ func (s *sketch) turns(n *network, now time.Time, x, width float32) {
 		}
 		s.add(bead, left, s.y+(k.height()-mark)/2, mark, mark)
 		s.prose(turnText(&t, n.who), k, left+mark+gap, width-clock-mark-gap)
-		if t.Reason != "" {
-			s.prose(visibleLine(t.Reason), ink{size: textSizeTiny, color: colorMuted}, left+mark+gap, width-clock-mark-gap)
+		if reason := turnReason(&t); reason != "" {
+			s.prose(reason, ink{size: textSizeTiny, color: colorMuted}, left+mark+gap, width-clock-mark-gap)
 		}
 		s.y += 8
 		if i > 0 {

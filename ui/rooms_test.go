@@ -482,3 +482,26 @@ func TestEscapeClosesTheSheetOnTopWhereverTheCursorIs(t *testing.T) {
 		t.Error("the cursor is not back in the composer")
 	}
 }
+
+func TestWhatIsTypedAfterAClickIsWrittenInTheOpenRoom(t *testing.T) {
+	_, s := inRooms(t)
+	c := s.win.win.Canvas()
+	c.Unfocus() // as the toolkit does when a button is pressed
+	c.OnTypedRune()('h')
+	if c.Focused() != s.win.composer || s.win.composer.Text != "h" {
+		t.Errorf("the composer holds %q", s.win.composer.Text)
+	}
+	c.Unfocus()
+	s.win.askNewRoom()
+	c.OnTypedRune()('x')
+	s.closeSheets()
+	if s.win.composer.Text != "h" {
+		t.Errorf("under a sheet the composer took %q", s.win.composer.Text)
+	}
+	s.win.openNetwork()
+	c.Unfocus()
+	c.OnTypedRune()('x')
+	if s.win.composer.Text != "h" {
+		t.Errorf("under the network page the composer took %q", s.win.composer.Text)
+	}
+}

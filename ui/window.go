@@ -55,10 +55,10 @@ type Window struct {
 	back       *button
 
 	shown   state
-	drafts  map[string]draft // by room, what was being written when another was opened
-	places  map[string]place // by room, where it was left
+	drafts  map[string]draft   // by room, what was being written when another was opened
+	places  map[string]place   // by room, where it was left
 	wrote   map[string]writers // by room
-	query   chat.SearchQuery // the last asked
+	query   chat.SearchQuery   // the last asked
 	onFound func([]chat.Message)
 	nearby  func()         // stops the look for rooms nearby while the first one is chosen; nil when there is none
 	invited string         // an invite from outside that waits for the window to be ready
