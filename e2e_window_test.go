@@ -242,3 +242,35 @@ func TestAMessageTypedIntoTheWindowIsReadOnAnotherNode(t *testing.T) {
 	w.picture("4-restarted")
 	w.close()
 }
+
+// From the double click to a conversation: a name, and the click on a link that
+// somebody sent. The room nearby is in the pictures of make shots.
+func TestTheFirstMinuteTakesANameAndALink(t *testing.T) {
+	s := newScreen(t, 1280, 900)
+	other := newMember(t, "n1")
+	invite := other.up("--bootstrap").Invite
+	w := &window{screen: s, member: newMember(t, "ana")}
+	began := time.Now()
+	w.open(invite) // as a desktop does when a link is clicked
+	t.Cleanup(func() { w.cmd.Process.Kill() })
+	w.introduce("Ana")
+	// The invite is filled in, and the cursor on its button: Enter joins.
+	eventually(t, "the room", func() bool {
+		w.do("key", "Return")
+		return strings.Contains(w.command("rooms"), "2 of 2 online")
+	})
+	w.picture("first-minute")
+	// What is typed before the window shows the room goes nowhere.
+	eventually(t, "the message at the other node", func() bool {
+		w.compose("Good morning")
+		w.do("key", "Return")
+		_, texts := other.history()
+		return texts["Good morning"] > 0
+	})
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("the first minute took %s", took)
+	} else {
+		t.Logf("from the start to a message on the other node: %s", took.Round(100*time.Millisecond))
+	}
+	w.close()
+}
