@@ -217,10 +217,11 @@ func (s *studio) furnish() {
 	s.say(n2, roomGarden, "The tomatoes are in. Who waters on Saturday?", "")
 	s.say(s.ana, roomGarden, "I do, and Sunday too.", "")
 	s.say(n1, roomGarden, "Then I bring the ladder, the pears are next 🍐", "")
+	s.say(n3, roomGarden, "And I have two hands free.", "")
 	s.say(n2, roomBooks, "Good evening! Has everybody got a copy of the new one?", "")
 	s.say(n3, roomBooks, "I have. It begins slowly, but the harbour is worth the wait.", "")
 	s.together(roomBooks, 2)
-	s.together(roomGarden, 3)
+	s.together(roomGarden, 4)
 
 	for _, m := range s.members {
 		m.stop()

@@ -279,6 +279,8 @@ func (t appTheme) Size(name fyne.ThemeSizeName) float32 {
 		return 8
 	case theme.SizeNameSeparatorThickness:
 		return 1
+	case theme.SizeNameModalBlurRadius:
+		return 0 // where a processor draws, a blur behind a sheet takes longer than all else
 	}
 	return t.Theme.Size(name)
 }
