@@ -81,7 +81,7 @@ func presenceName(m *chat.Member) string {
 		return tr(textPresent)
 	case chat.PeerSuspected:
 		return tr(textSuspected)
-	case chat.PeerJoined, chat.PeerLeft:
+	case chat.PeerJoined, chat.PeerLeft, chat.PeerForked:
 	}
 	return tr(textAbsent)
 }

@@ -282,7 +282,7 @@ func (m *member) connection() string {
 		return tr(textSilent)
 	case chat.PeerLeft:
 		return tr(textGone)
-	case chat.PeerJoined:
+	case chat.PeerJoined, chat.PeerForked:
 	}
 	return tr(textNeverMet)
 }
