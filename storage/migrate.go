@@ -20,6 +20,7 @@ var migrations = []string{
 	mustRead("migrations/0002.sql"),
 	mustRead("migrations/0003.sql"),
 	mustRead("migrations/0004.sql"),
+	mustRead("migrations/0005.sql"),
 }
 
 func mustRead(name string) string {

@@ -71,6 +71,7 @@ type statements struct {
 	before, after, hasBefore, hasAfter      *sql.Stmt
 	beforeAll, afterAll                     *sql.Stmt // with previews
 	since, find, client, search, counts     *sql.Stmt
+	num                                     *sql.Stmt
 	firstUnread, readUpTo, entry, writers   *sql.Stmt
 	receipts                                *sql.Stmt
 	unreadable, sealed                      *sql.Stmt
@@ -151,8 +152,9 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 			WHERE room = ` + roomNum + ` AND stamp = ?2 AND hidden = 0 ORDER BY place`},
 		{&q.search, `SELECT r.id, ` + rowColumns + ` FROM words w
 			CROSS JOIN entries e ON e.num = w.rowid AND e.hidden = 0
-			CROSS JOIN rooms r ON r.num = e.room AND r.id IS NOT NULL AND (?2 IS NULL OR instr(?2, hex(r.id)) > 0)
-			WHERE w.text MATCH ?1 ORDER BY w.rowid DESC LIMIT ?3`},
+			CROSS JOIN rooms r ON r.num = e.room
+			WHERE words MATCH ?1 ORDER BY w.rowid DESC LIMIT ?2`},
+		{&q.num, `SELECT num FROM rooms WHERE id = ?`},
 		{&q.counts, `SELECT total, (SELECT count(*) FROM (
 				SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
 					AND place > (SELECT read_final FROM rooms WHERE id = ?1) AND place < x'01' AND was_read = 0 LIMIT ?2)
@@ -425,29 +427,43 @@ func (s *Store) Client(ctx context.Context, room ordering.RoomID, key [32]byte, 
 // that have all words of text; the last word may be a prefix. Case and diacritics
 // do not matter. No rooms means all.
 func (s *Store) Search(ctx context.Context, rooms []ordering.RoomID, text string, limit int) ([]Hit, error) {
-	match := matchText(text)
-	if match == "" {
-		return nil, nil
-	}
-	var in any
-	if rooms != nil {
-		ids := make([]string, len(rooms))
-		for i, r := range rooms {
-			ids[i] = strings.ToUpper(r.String())
-		}
-		in = strings.Join(ids, " ")
+	match, err := s.matchText(ctx, rooms, text)
+	if err != nil || match == "" {
+		return nil, err
 	}
 	return query(ctx, s.stmts.search, "search", func(rows *sql.Rows) (h Hit, err error) {
 		var id []byte
 		h.Row, err = scanRowAfter(rows, &id)
 		copy(h.Room[:], id)
 		return h, err
-	}, match, in, bound(limit))
+	}, match, bound(limit))
 }
 
-// matchText quotes a person's words for FTS5: each a phrase, the last a prefix.
+// matchText says to FTS5 what Search looks for, "" where nothing can be found.
+func (s *Store) matchText(ctx context.Context, rooms []ordering.RoomID, text string) (string, error) {
+	words := quoteWords(text)
+	if words == "" || rooms == nil {
+		return words, nil
+	}
+	var in []string
+	for _, r := range rooms {
+		var num int64
+		switch err := s.stmts.num.QueryRowContext(ctx, r[:]).Scan(&num); {
+		case err == nil:
+			in = append(in, fmt.Sprintf(`"%d"`, num))
+		case !errors.Is(err, sql.ErrNoRows):
+			return "", fmt.Errorf("storage: read room %s: %w", r, err)
+		}
+	}
+	if in == nil {
+		return "", nil
+	}
+	return words + " AND room : (" + strings.Join(in, " OR ") + ")", nil
+}
+
+// quoteWords quotes a person's words for FTS5: each a phrase, the last a prefix.
 // What has no letter or digit finds nothing and is left out.
-func matchText(text string) string {
+func quoteWords(text string) string {
 	text = strings.ToValidUTF8(text[:min(len(text), maxSearchBytes)], " ")
 	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 	words = slices.DeleteFunc(words, func(w string) bool {
@@ -460,7 +476,7 @@ func matchText(text string) string {
 	for i, w := range words {
 		words[i] = `"` + strings.ReplaceAll(w, `"`, `""`) + `"`
 	}
-	return strings.Join(words, " ") + "*"
+	return "text : (" + strings.Join(words, " ") + "*)"
 }
 
 // Counts returns the number of shown lines in the room and of those not read,

@@ -61,7 +61,7 @@ func (t *writer) setAside(ctx context.Context, own ordering.DeviceKey, id orderi
 		text string
 		args []any
 	}{
-		{`INSERT INTO words (words, rowid, text) SELECT 'delete', num, text FROM entries WHERE room = ? AND text <> ''`, []any{old}},
+		{`INSERT INTO words (words, rowid, text, room) SELECT 'delete', num, text, room FROM entries WHERE room = ? AND text <> ''`, []any{old}},
 		{`DELETE FROM previews WHERE room = ?`, []any{old}},
 		{`UPDATE rooms SET id = ?, listed = 0 WHERE num = ?`, []any{as[:], old}},
 		{`INSERT INTO rooms (id, read_final, read_tail) SELECT ?1, read_final, coalesce((

@@ -85,7 +85,7 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 			WHERE room = ? AND stamp = ? AND payload = ? AND hidden = 1 AND final IS NULL ORDER BY place LIMIT 1`},
 		{&t.setHidden, `UPDATE entries SET hidden = ? WHERE num = ?`},
 		{&t.openLine, `UPDATE entries SET (stamp, payload, ` + lineColumns + `) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE num = ?`},
-		{&t.addWords, `INSERT INTO words (rowid, text) SELECT num, text FROM entries WHERE num BETWEEN ? AND ? AND text <> ''`},
+		{&t.addWords, `INSERT INTO words (rowid, text, room) SELECT num, text, room FROM entries WHERE num BETWEEN ? AND ? AND text <> ''`},
 
 		{&t.addKey, `INSERT INTO room_keys (room, id, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.addReceipt, `INSERT INTO receipts (room, device, person, name, up_to, signed, sig) VALUES (?, ?, ?, ?, ?, ?, ?)
