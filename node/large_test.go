@@ -25,6 +25,7 @@ var (
 )
 
 const (
+	person     = "Ana"
 	window     = 100  // messages a window asks for at once
 	foundMost  = 50   // and hits
 	unreadLast = 300  // lines of a filled room nobody has read
@@ -67,6 +68,9 @@ func filled(b *testing.B, n int) Config {
 	}
 	r := start(b, unfinished)
 	r.create(lobby)
+	if err := r.SetUsername(b.Context(), person); err != nil {
+		b.Fatal(err)
+	}
 	r.fill(n)
 	must(r.CreateRoom(b.Context(), "tea", chat.Lamport))(b)
 	must(r.Send(b.Context(), chat.Draft{Room: "tea", Text: vocabulary[0] + " " + vocabulary[1]}))(b)
@@ -82,7 +86,7 @@ func filled(b *testing.B, n int) Config {
 func (r *rig) fill(n int) {
 	r.t.Helper()
 	r.say("hello")
-	key := must(r.clientKey(r.t.Context(), must(r.author(""))(r.t)))(r.t)
+	key := must(r.clientKey(r.t.Context(), person))(r.t)
 	chance := rand.New(rand.NewPCG(1, 2))
 	frequent := rand.NewZipf(chance, 1.07, 1, uint64(len(vocabulary)-1))
 	text := func() string {
@@ -121,7 +125,7 @@ func (r *rig) fill(n int) {
 }
 
 func (r *rig) message(key ed25519.PrivateKey, id, text string) *saying {
-	return r.inner().person(key, ordering.KindMessage, id, ordering.Payload{Name: r.NodeID(), Text: text})
+	return r.inner().person(key, ordering.KindMessage, id, ordering.Payload{Name: person, Text: text})
 }
 
 // BenchmarkRoom measures what a window asks of a node whose room is long, on the disk.

@@ -422,6 +422,37 @@ func TestStatusTellsOfLinksAndTurns(t *testing.T) {
 	}
 }
 
+func TestPeopleAreToldNothingWhileNothingChanges(t *testing.T) {
+	t.Parallel()
+	r := start(t, loopback(t, "n1"))
+	r.create(lobby)
+	r.untilShown(r.say("all is said").ID)
+	changes := r.Changes(t.Context())
+	deadline := time.Now().Add(patience)
+	for quiet := false; !quiet; { // what was said settles first
+		if time.Now().After(deadline) {
+			t.Fatal("people are told of changes all the time")
+		}
+		select {
+		case <-changes:
+		default:
+		}
+		quiet = inRoom(r, func(room *room) bool {
+			for range 20 {
+				room.flush()
+			}
+			return len(changes) == 0
+		})
+	}
+	page := must(r.Page(t.Context(), chat.PageQuery{Room: lobby}))(t)
+	if err := r.MarkRead(t.Context(), lobby, page.Messages[len(page.Messages)-1].Position); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := within(changes); !ok {
+		t.Error("nobody is told that a room was read")
+	}
+}
+
 func BenchmarkView(b *testing.B) {
 	r := start(b, loopback(b, "n1"))
 	r.create(lobby)

@@ -88,14 +88,21 @@ func within[T any](c <-chan T) (v T, ok bool) {
 }
 
 // until waits until something is so at the node; it is looked at after each
-// change.
+// change, and now and then for what people are not told of, as at other nodes.
 func (r *rig) until(what string, so func() bool, nodes ...*rig) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	changes := r.Changes(ctx)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for !so() {
-		if _, open := <-changes; !open {
+		open := true
+		select {
+		case _, open = <-changes:
+		case <-tick.C:
+		}
+		if !open {
 			for _, n := range nodes {
 				v := n.inner().view.Load()
 				r.t.Logf("%s: %d members, %d connected, %d entries", n.NodeID(), len(v.member), len(v.connected), v.entries)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type room struct {
 	peers    map[ordering.DeviceKey]uint64
 	census   int    // MembersVersion last told to the node
 	held     uint64 // HeldVersion last shown
+	written  uint64 // transactions on the disk when people were last told of a change
 	people   people
 	receipts uint64   // version of people last shown
 	readers  []reader // as last made durable
@@ -635,7 +637,8 @@ func (r *room) mend() bool {
 	return true
 }
 
-// show publishes the room's view.
+// show publishes the room's view, and says so when people may see another: where it
+// differs, or the disk does. A room has a look at itself ten times a second.
 func (r *room) show() {
 	g := r.core.Graph()
 	old := r.view.Load()
@@ -649,7 +652,10 @@ func (r *room) show() {
 	if old != nil && r.census == g.MembersVersion() && maps.Equal(v.seats, old.seats) {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)
-		r.n.notify()
+		if written := r.n.store.Transactions(); written != r.written || !reflect.DeepEqual(v, old) {
+			r.written = written
+			r.n.notify()
+		}
 		return
 	}
 	r.census = g.MembersVersion()

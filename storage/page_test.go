@@ -152,6 +152,10 @@ func TestSearchTakesAnyText(t *testing.T) {
 		{nil, "text:x", []string{"reunir AND NOT text:x"}},
 		{nil, `" * ( - ^`, nil},
 		{nil, "NEAR(a b)*", nil},
+		{nil, "1", nil}, // as rooms are numbered within
+		{[]ordering.RoomID{room}, "1", nil},
+		{[]ordering.RoomID{testRoom(3)}, "reun", nil},
+		{[]ordering.RoomID{room, testRoom(3), other}, "reun", []string{"reunião noutra sala", "reunir AND NOT text:x", "Reunião às três"}},
 		{nil, "a\x00b\xff", nil},
 		{nil, "", nil},
 	} {

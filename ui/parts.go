@@ -26,15 +26,24 @@ func (p *paint) CreateRenderer() fyne.WidgetRenderer { return &paintRenderer{pai
 
 type paintRenderer struct {
 	paint   *paint
+	size    fyne.Size // for which the objects were placed
 	objects []fyne.CanvasObject
 }
 
-func (r *paintRenderer) Layout(size fyne.Size)        { r.objects = r.paint.place(size) }
+// Layout keeps the objects where the size is the same: the toolkit asks for it when
+// it meets an object for the first time, and would never come to rest.
+func (r *paintRenderer) Layout(size fyne.Size) {
+	if r.objects == nil || size != r.size {
+		r.size, r.objects = size, r.paint.place(size)
+	}
+}
+
 func (r *paintRenderer) MinSize() fyne.Size           { return r.paint.min }
 func (r *paintRenderer) Objects() []fyne.CanvasObject { return r.objects }
 func (r *paintRenderer) Destroy()                     {}
 func (r *paintRenderer) Refresh() {
-	r.objects = r.paint.place(r.paint.Size())
+	r.size = r.paint.Size()
+	r.objects = r.paint.place(r.size)
 	canvas.Refresh(r.paint)
 }
 

@@ -505,3 +505,27 @@ func TestWhatIsTypedAfterAClickIsWrittenInTheOpenRoom(t *testing.T) {
 		t.Errorf("under the network page the composer took %q", s.win.composer.Text)
 	}
 }
+
+// A toolkit that finds a new picture paints again, and lays out what has new
+// objects: a widget that made them anew each time would be painted for ever.
+func TestARoomInTheListIsDrawnAnewOnlyWhenItChanges(t *testing.T) {
+	test.NewTempApp(t)
+	cell := newRoomCell(nil)
+	cell.Resize(fyne.NewSize(280, 60))
+	cell.set(chat.Room{ID: "r", Name: "lobby", State: chat.Joined}, false)
+	r := test.WidgetRenderer(cell)
+	was := r.Objects()
+	r.Layout(cell.Size())
+	if now := r.Objects(); !slices.Equal(now, was) {
+		t.Error("laid out at the size it has, it is another")
+	}
+	cell.set(chat.Room{ID: "r", Name: "foyer", State: chat.Joined}, false)
+	if slices.Equal(r.Objects(), was) {
+		t.Error("it has another name and is not drawn anew")
+	}
+	was = r.Objects()
+	cell.Resize(fyne.NewSize(200, 60))
+	if slices.Equal(r.Objects(), was) {
+		t.Error("it has another size and is not drawn anew")
+	}
+}
