@@ -11,6 +11,8 @@ COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || true)
 FUZZTIME ?= 30s
 SHOT ?= docs/window.png
 N ?= 30000
+BENCHTIME ?= 300ms
+LARGEST ?= 100000
 # Fresh worlds of the simulator begin at another seed with each commit.
 SEED ?= $(shell echo $$(( 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1) + 1000000 )))
 
@@ -25,7 +27,7 @@ LINT := $(PLAIN) go tool -modfile=.ci/tools.mod golangci-lint
 CONCURRENT := ./chat/... ./storage/... ./p2p/... ./node/... ./client/... ./api/...
 
 .PHONY: help run three quick check test sim build bin/tertulia bin/tertulia-headless \
-	shot shots generate generated lint vet fuzz model bench vuln clean
+	shot shots generate generated lint vet fuzz model bench measure vuln clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -99,8 +101,13 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 model: ## the model of the Lamport epochs, with SPIN
 	@.ci/model
 
-bench: ## the benchmarks
-	$(PLAIN) go test -tags ci -run '^$$' -bench . -benchmem ./...
+bench: ## the benchmarks, some minutes; a room of 1,000,000 messages too with LARGEST=1000000
+	$(PLAIN) go test -tags ci -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem -timeout 20m $$($(PLAIN) go list -tags ci ./... | grep -v /node$$)
+	$(PLAIN) go test ./node -tags ci -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem -timeout 40m -largest $(LARGEST)
+
+measure: bin/tertulia ## the real window with rooms of 1,000 and 100,000 messages: start, idle, memory
+	@.ci/packages test
+	@.ci/measure
 
 vuln: ## known vulnerabilities of what this uses (asks vuln.go.dev)
 	$(PLAIN) go run golang.org/x/vuln/cmd/govulncheck@latest -tags nogui ./...

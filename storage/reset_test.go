@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"tertulia/ordering"
@@ -162,4 +165,61 @@ func TestWhatIsSetAsideIsDroppedInParts(t *testing.T) {
 		t.Errorf("%d transactions, want 3 of entries and one of the rest", n)
 	}
 	wantAside(t, s, room, 0)
+}
+
+// Version 4 had words of the text alone.
+const wordsOfVersionFour = `DROP TABLE words;
+	CREATE VIRTUAL TABLE words USING fts5 (
+		text, content = 'entries', content_rowid = 'num', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2'
+	);
+	INSERT INTO words (rowid, text) SELECT num, text FROM entries WHERE text <> '';
+	PRAGMA user_version = 4;`
+
+func TestWordsOfVersionFourAreFoundByRoom(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, s)
+	room, other := testRoom(1), testRoom(2)
+	a := newAuthor(1, room)
+	meta := func(id ordering.RoomID) *Room { return &Room{ID: id, Name: "lobby", State: "joined"} }
+	keep(t, s, &Write{Room: room, Meta: meta(room), Entries: []Entry{a.say(1, "words set aside")}})
+	if err := s.SetAside(t.Context(), a.origin.Device, &Write{Room: room, Meta: meta(room)}); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, s, &Write{Room: room, Entries: []Entry{newAuthor(2, room).say(1, "words here")}})
+	keep(t, s, &Write{Room: other, Meta: meta(other), Entries: []Entry{newAuthor(3, other).say(1, "words there")}})
+	stop()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openWriter(filepath.Join(dir, databaseName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), wordsOfVersionFour)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	s = open(t, dir)
+	for _, c := range []struct {
+		rooms []ordering.RoomID
+		want  []string
+	}{
+		{nil, []string{"words there", "words here"}},
+		{[]ordering.RoomID{room}, []string{"words here"}},
+		{[]ordering.RoomID{other}, []string{"words there"}},
+	} {
+		hits, err := s.Search(t.Context(), c.rooms, "wor", 9)
+		var got []string
+		for _, h := range hits {
+			got = append(got, h.Line.Text)
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("in %v: %q, %v; want %q", c.rooms, got, err, c.want)
+		}
+	}
 }
