@@ -71,9 +71,9 @@ func filled(b *testing.B, n int) Config {
 	if err := r.SetUsername(b.Context(), person); err != nil {
 		b.Fatal(err)
 	}
-	r.fill(n)
 	must(r.CreateRoom(b.Context(), "tea", chat.Lamport))(b)
 	must(r.Send(b.Context(), chat.Draft{Room: "tea", Text: vocabulary[0] + " " + vocabulary[1]}))(b)
+	r.fill(n) // last, so that a window opens this room
 	r.stop()
 	if err := os.Rename(unfinished.Dir, cfg.Dir); err != nil {
 		b.Fatal(err)
