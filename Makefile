@@ -69,7 +69,7 @@ test: ## install what tests lack and run them all, the window under Xvfb include
 	@echo 'simulator: pinned worlds and mutants, then fresh worlds from seed $(SEED)'
 	$(PLAIN) go test -tags ci -v -count=1 -timeout 20m ./ordering/sim -for 4m -from $(SEED) | grep -v '^ *\(=== \|--- PASS\)'
 	$(PLAIN) E2E_DESKTOP=$(CURDIR)/bin/tertulia E2E_HEADLESS=$(CURDIR)/bin/tertulia-headless \
-		go test -tags 'ci e2e' -count=1 -timeout 20m .
+		go test -tags 'ci e2e' -count=1 -timeout 20m -artifacts -outputdir $(CURDIR)/bin .
 
 sim: ## N (30000) worlds of the simulator from SEED, or a hunt for MUTANT=name; MODE=leader|lamport|mixed
 	$(PLAIN) go test -tags ci -v -count=1 -timeout 24h ./ordering/sim -run 'TestSim$$' -worlds=$(N) -from=$(SEED) \

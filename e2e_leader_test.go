@@ -39,6 +39,7 @@ func court(t *testing.T, waits []string, names ...string) []*member {
 
 // standing is what status tells of a room.
 type standing struct {
+	Name       string   `json:"name"`
 	Ordering   string   `json:"ordering"`
 	Epoch      uint64   `json:"epoch"`
 	View       []string `json:"view"`
@@ -52,13 +53,23 @@ type standing struct {
 	Diverged   uint64   `json:"diverged"`
 }
 
-func (m *member) standing() standing {
+func (m *member) standings() []standing {
 	m.t.Helper()
 	var s struct{ Rooms []standing }
-	if err := json.Unmarshal([]byte(m.command("status", "--json")), &s); err != nil || len(s.Rooms) != 1 {
-		m.t.Fatalf("status of %s: %v, %d rooms", m.name, err, len(s.Rooms))
+	if err := json.Unmarshal([]byte(m.command("status", "--json")), &s); err != nil {
+		m.t.Fatalf("status of %s: %v", m.name, err)
 	}
-	return s.Rooms[0]
+	return s.Rooms
+}
+
+// standing is how the only room of a member stands.
+func (m *member) standing() standing {
+	m.t.Helper()
+	rooms := m.standings()
+	if len(rooms) != 1 {
+		m.t.Fatalf("%s has %d rooms", m.name, len(rooms))
+	}
+	return rooms[0]
 }
 
 // until waits until something is so of every member's room.

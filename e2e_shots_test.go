@@ -280,11 +280,9 @@ func (s *studio) window(t *testing.T, m *member, d dress, f form, state string) 
 	s.must(os.MkdirAll(m.dir, 0o700))
 	s.must(os.WriteFile(filepath.Join(m.dir, "settings.toml"), fmt.Appendf(nil, "look = %q\nlanguage = %q\n", d.look, d.language), 0o600))
 	s.must(os.WriteFile(filepath.Join(m.dir, "window.toml"), []byte(state), 0o600))
-	w := &window{screen: newScreen(t, max(f.width, wide.width), max(f.height, wide.height)), member: m}
-	w.env = []string{fmt.Sprintf("FYNE_SCALE=%d", f.scale), "DBUS_SESSION_BUS_ADDRESS=" + s.bus, "TZ=UTC"}
+	w := newWindow(newScreen(t, max(f.width, wide.width), max(f.height, wide.height)), m, s.bus)
+	w.env = []string{fmt.Sprintf("FYNE_SCALE=%d", f.scale), "TZ=UTC"}
 	w.open(pace...)
-	t.Cleanup(func() { w.cmd.Process.Kill() })
-	w.painted()
 	return w
 }
 
@@ -335,7 +333,8 @@ func unlike(a, b []byte) (n int) {
 	return n
 }
 
-func (w *window) keys(keys ...string) {
+// strike presses keys one after another.
+func (w *window) strike(keys ...string) {
 	w.screen.t.Helper()
 	for _, k := range keys {
 		w.do("key", k)
@@ -365,7 +364,7 @@ func (s *studio) welcome(t *testing.T, d dress, forms ...form) {
 	w.shape(forms[0])
 	s.shots(w, d, "name", forms...)
 	w.do("type", "--delay", "20", "Dora")
-	w.keys("Return")
+	w.strike("Return")
 	if nearby(t, w.member) {
 		w.painted()
 	}
@@ -404,12 +403,12 @@ func (s *studio) talk(t *testing.T, d dress, forms ...form) {
 	s.until(s.ana, roomGarden, func(r *chat.Room) bool { return r.Unread > 0 })
 	s.must(s.as(n2).Typing(t.Context(), s.rooms[roomBooks]))
 	s.shots(w, d, "room", forms...)
-	w.keys("ctrl+i")
+	w.strike("ctrl+i")
 	time.Sleep(shotAnswer)
 	s.shots(w, d, "network", forms...)
-	w.keys("Escape", "ctrl+comma")
+	w.strike("Escape", "ctrl+comma")
 	s.shots(w, d, "settings", forms...)
-	w.keys("Escape")
+	w.strike("Escape")
 	if f == wide {
 		s.others(w, d)
 	}
@@ -428,43 +427,43 @@ func (s *studio) others(w *window, d dress) {
 		for range n {
 			w.do("key", "Down")
 		}
-		w.keys("Return")
+		w.strike("Return")
 		other(name)
 	}
 	sheet := func(name string, do func()) {
 		do()
 		other(name)
-		w.keys("Escape")
+		w.strike("Escape")
 	}
 	sheet("menu", func() { w.click(wide, 1, -26, 30) })
 	menu("about-room", 1)
-	w.keys("Tab", "Tab", "Return")
+	w.strike("Tab", "Tab", "Return")
 	other("switch")
-	w.keys("Escape")
+	w.strike("Escape")
 	menu("members", 4)
-	w.keys("Escape")
+	w.strike("Escape")
 	menu("invite", 5)
-	w.keys("Escape")
-	sheet("about", func() { w.keys("ctrl+comma", "Return") })
+	w.strike("Escape")
+	sheet("about", func() { w.strike("ctrl+comma", "Return") })
 	sheet("join", func() { w.click(wide, 1, 150, -56) })
 	sheet("new", func() { w.click(wide, 1, 272, 28) })
 	sheet("switcher", func() {
-		w.keys("ctrl+k")
+		w.strike("ctrl+k")
 		w.do("type", "--delay", "20", "har")
 	})
 	sheet("search", func() {
-		w.keys("ctrl+f")
+		w.strike("ctrl+f")
 		w.do("type", "--delay", "20", "harbour")
 	})
 	w.click(wide, 3, -260, -430)
 	other("message-menu")
-	w.keys("Down", "Down", "Down", "Down", "Return")
+	w.strike("Down", "Down", "Down", "Down", "Return")
 	other("why")
-	w.keys("Escape", "Prior")
+	w.strike("Escape", "Prior")
 	other("merge")
-	w.keys("Escape", "alt+Up")
+	w.strike("Escape", "alt+Up")
 	other("unread")
-	w.keys("ctrl+i")
+	w.strike("ctrl+i")
 	other("leader-network")
 }
 
@@ -474,9 +473,9 @@ func (s *studio) alone(t *testing.T, d dress) {
 	w := s.window(t, s.ana, d, wide, fmt.Sprintf("room = %q\n", s.rooms[roomBooks]))
 	w.shape(wide)
 	w.do("type", "--delay", "20", "Is anybody here?")
-	w.keys("Return")
+	w.strike("Return")
 	s.shots(w, d, "other-alone", wide)
-	w.keys("ctrl+i")
+	w.strike("ctrl+i")
 	s.shots(w, d, "other-alone-network", wide)
 	w.close()
 }

@@ -13,11 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"tertulia/chat"
+	"tertulia/client"
 )
 
 // End to end: the real programs, real disks, real sockets on loopback. make test
@@ -53,6 +57,10 @@ type line struct {
 	Late     bool   `json:"late"`
 	Kind     string `json:"kind"`
 	Ordering string `json:"ordering"`
+	Sender   string `json:"sender"`
+	Reader   string `json:"reader"`
+	UpTo     uint64 `json:"up_to"`
+	To       string `json:"to"` // which command a reply is to
 
 	at time.Time // when it was read
 }
@@ -207,6 +215,8 @@ type member struct {
 	name string
 	dir  string
 	addr string
+	// within is a command that runs programs elsewhere: in another network.
+	within []string
 	*process
 }
 
@@ -224,10 +234,17 @@ func (m *member) args(more ...string) []string {
 	return append([]string{"--headless", "--json", "--data", m.dir, "--node-id", m.name, "--listen", m.addr, "--no-mdns", "--no-dht", "--log", "warn"}, more...)
 }
 
+// inside is a command that runs where the member is.
+func (m *member) inside(name string, args ...string) *exec.Cmd {
+	words := append(append(slices.Clone(m.within), name), args...)
+	return exec.Command(words[0], words[1:]...)
+}
+
 // up starts the node and returns its ready line.
 func (m *member) up(more ...string) line {
 	m.t.Helper()
-	m.process = start(m.t, nil, built(m.t, "E2E_HEADLESS"), m.args(more...)...)
+	cmd := m.inside(built(m.t, "E2E_HEADLESS"), m.args(more...)...)
+	m.process = start(m.t, nil, cmd.Path, cmd.Args[1:]...)
 	return m.expect("ready", 1, event("ready"))
 }
 
@@ -254,15 +271,24 @@ func (m *member) command(args ...string) string {
 	return string(out)
 }
 
-// history returns the tentative list: ids with texts, in order.
-func (m *member) history() (list []string, texts map[string]int) {
+// listed returns what history tells.
+func (m *member) listed(args ...string) (lines []line) {
 	m.t.Helper()
-	texts = make(map[string]int)
-	for s := range strings.Lines(m.command("history", "--tentative", "--json")) {
+	for s := range strings.Lines(m.command(append([]string{"history", "--json"}, args...)...)) {
 		var l line
 		if err := json.Unmarshal([]byte(s), &l); err != nil {
 			m.t.Fatalf("history has a line that is no JSON: %q", s)
 		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// history returns the tentative list: ids with texts, in order.
+func (m *member) history() (list []string, texts map[string]int) {
+	m.t.Helper()
+	texts = make(map[string]int)
+	for _, l := range m.listed("--tentative") {
 		list = append(list, l.ID+" "+l.Text)
 		if l.Event == "message" {
 			texts[l.Text]++
@@ -437,6 +463,33 @@ func TestAMessageCannotChangeTheTerminalOrFakeALine(t *testing.T) {
 	}
 	if !strings.Contains(out, "I never said this") {
 		t.Errorf("the message itself is not there: %q", out)
+	}
+}
+
+func TestAReceiptReachesTheOtherNodes(t *testing.T) {
+	members := circle(t)
+	ana, bruno := members[0].chat("Ana", "--follow"), members[1].chat("Bruno", "--follow")
+	for _, c := range []*process{ana, bruno} {
+		c.expect("attached", 1, event("attached"))
+	}
+	fmt.Fprintln(ana.stdin, "have you read this?")
+	final := bruno.expect("the final line", 1, func(l line) bool { return l.State == "final" && l.Text == "have you read this?" })
+	read := func(l line) bool { return l.Event == "read" && l.Reader == "Bruno" && l.UpTo == final.Index }
+	if ana.count(read) > 0 {
+		t.Error("a receipt that nobody gave")
+	}
+	fmt.Fprintln(bruno.stdin, "/read "+final.ID)
+	ana.expect("the receipt", 1, read)
+	fmt.Fprintln(ana.stdin, "/confirmations "+final.ID)
+	ana.expect("an answer", 1, func(l line) bool { return l.To == "confirmations" })
+	node, err := client.Local(members[0].dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	list, err := node.Confirmations(t.Context(), chat.DefaultRoom, "Ana", final.ID)
+	if err != nil || len(list) != 1 || len(list[0].Readers) != 1 || list[0].Readers[0].Name != "Bruno" {
+		t.Errorf("read by %+v, want Bruno alone; %v", list, err)
 	}
 }
 

@@ -83,6 +83,10 @@ func (c *composer) TypedKey(e *fyne.KeyEvent) {
 	c.grow()
 }
 
+// AcceptsTab implements fyne.Tabbable: Tab leads on from the composer, as from
+// every other field; else nobody without a mouse would get out of it.
+func (c *composer) AcceptsTab() bool { return false }
+
 // TypedRune implements fyne.Focusable.
 func (c *composer) TypedRune(r rune) {
 	c.Entry.TypedRune(r)
@@ -96,6 +100,12 @@ func (c *composer) TypedShortcut(s fyne.Shortcut) {
 	if !c.OnShortcut(s) {
 		c.Entry.TypedShortcut(s)
 	}
+}
+
+// fill puts in what was being written, with the cursor behind it.
+func (c *composer) fill(text string) {
+	c.SetText(text)
+	c.Entry.TypedKey(&fyne.KeyEvent{Name: fyne.KeyPageDown})
 }
 
 func (c *composer) send() {

@@ -41,7 +41,7 @@ func (e *entry) TypedKey(k *fyne.KeyEvent) {
 	e.Entry.TypedKey(k)
 }
 
-// button is pressed by Enter as well as by the space bar.
+// button is pressed by Enter as well as by the space bar, and then keeps the focus.
 type button struct {
 	widget.Button
 	label string // under the pointer a tip says it
@@ -66,9 +66,10 @@ func newIconButton(label string, icon fyne.Resource, tap func()) *button {
 // TypedKey implements fyne.Focusable.
 func (b *button) TypedKey(k *fyne.KeyEvent) {
 	switch k.Name {
-	case fyne.KeyReturn, fyne.KeyEnter:
+	case fyne.KeyReturn, fyne.KeyEnter, fyne.KeySpace:
 		if !b.Disabled() {
-			b.Tapped(nil)
+			b.untip()
+			b.OnTapped() // Tapped takes the focus away, and with it the place among the fields
 		}
 	case fyne.KeyEscape:
 		passOn(b, k)

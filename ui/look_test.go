@@ -241,3 +241,60 @@ func TestARoomSaysWhomItWaitsFor(t *testing.T) {
 	n.signal()
 	s.until("no strip", func() bool { return !s.win.waiting.root.Visible() })
 }
+
+func TestADraftIsGoneOnWithAtItsEnd(t *testing.T) {
+	n := newFakeNode()
+	twoRooms(n)
+	s := newStage(t, n)
+	s.until("the first room", func() bool { return s.win.shown.room == "a" })
+	test.Type(s.win.composer, "half a thought")
+	s.key(fyne.KeyDown, fyne.KeyModifierAlt)
+	s.until("the other room", func() bool { return s.win.shown.room == "b" })
+	s.key(fyne.KeyUp, fyne.KeyModifierAlt)
+	s.until("the first room again", func() bool { return s.win.shown.room == "a" })
+	test.Type(s.win.composer, ", the other half")
+	if got := s.win.composer.Text; got != "half a thought, the other half" {
+		t.Errorf("the composer holds %q", got)
+	}
+}
+
+func TestTheKeyboardLeavesTheComposerAndComesBackFromASheet(t *testing.T) {
+	n := newFakeNode()
+	twoRooms(n)
+	s := newStage(t, n)
+	s.until("the room", func() bool { return s.win.shown.room == "a" })
+	c := s.win.win.Canvas()
+	if s.win.composer.AcceptsTab() {
+		t.Error("Tab does not lead out of the composer")
+	}
+	c.Focus(s.win.header.invite)
+	press(s.win.header.invite, fyne.KeyReturn)
+	s.until("the invite", func() bool { return c.Overlays().Top() != nil })
+	press(c.Focused(), fyne.KeyEscape)
+	if c.Overlays().Top() != nil || c.Focused() != s.win.header.invite {
+		t.Errorf("the cursor is in %T after the sheet", c.Focused())
+	}
+}
+
+func TestWhatIsTypedAfterAClickGoesIntoTheComposer(t *testing.T) {
+	n := newFakeNode()
+	twoRooms(n)
+	s := newStage(t, n)
+	s.until("the room", func() bool { return s.win.shown.room == "a" })
+	c := s.win.win.Canvas()
+	test.Tap(s.win.header.invite)
+	s.until("the invite", func() bool { return c.Overlays().Top() != nil })
+	c.Unfocus()
+	c.OnTypedRune()('x')
+	if s.win.composer.Text != "" {
+		t.Error("what is typed into a sheet goes into the composer below it")
+	}
+	c.OnTypedKey()(&fyne.KeyEvent{Name: fyne.KeyEscape})
+	if c.Focused() != nil {
+		t.Fatalf("the cursor is in %T after a click", c.Focused())
+	}
+	c.OnTypedRune()('y')
+	if s.win.composer.Text != "y" || c.Focused() != s.win.composer {
+		t.Errorf("the composer holds %q, the cursor is in %T", s.win.composer.Text, c.Focused())
+	}
+}

@@ -290,7 +290,7 @@ func (w *Window) show(s *state) {
 // swapDraft keeps what is being written with the room it is meant for.
 func (w *Window) swapDraft(from, to string) {
 	w.drafts[from] = draft{w.composer.Text, w.reply.to}
-	w.composer.SetText(w.drafts[to].text)
+	w.composer.fill(w.drafts[to].text)
 	w.answer(w.drafts[to].reply)
 	delete(w.drafts, to)
 	w.findReply()
@@ -452,7 +452,7 @@ func (w *Window) unsent(d chat.Draft, err error) {
 	if w.composer.Text != "" {
 		d.Text += "\n" + w.composer.Text
 	}
-	w.composer.SetText(d.Text)
+	w.composer.fill(d.Text)
 	if w.reply.to.id == "" {
 		w.answer(quoteOf(d.ReplyTo, w.message(d.ReplyTo)))
 	}

@@ -691,6 +691,9 @@ func (c *canon) chooses(n, to *node) {
 	if least := w.hold() - w.hold()/20; heard < least && !heldUp {
 		w.failf(n.i, "P-6", "hands over to n%d, which it hears again for %s, less than the hold of %s", to.i, heard, w.hold())
 	}
+	if n.thawed > 0 && n.thawed > w.now-lagMost {
+		return // what it committed before could not go out yet
+	}
 	if had := n.disk.committedBefore(w.now - lagMost); to.disk.last() < had {
 		w.failf(n.i, "P-6", "hands over to n%d, which holds %d records where %d were committed %s ago", to.i, to.disk.last(), had, lagMost)
 	}

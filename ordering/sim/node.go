@@ -64,6 +64,7 @@ type node struct {
 	busy       bool          // a commit is under way
 	began      time.Duration // of the newest commit
 	stuck      time.Duration // until then a commit was under way for so long that others missed us
+	thawed     time.Duration // when it was continued last
 	driving    bool
 	commit     *room.Ready
 	wakeWith   func()        // what a process does first when it is continued
@@ -590,6 +591,7 @@ func (n *node) thaw() {
 		return
 	}
 	n.w.note(n.i, "is continued")
+	n.thawed = n.w.now
 	n.goOn()
 }
 
