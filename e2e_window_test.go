@@ -414,8 +414,8 @@ func stands(t *testing.T, what, room string, members []*member, so func(standing
 	t.Helper()
 	eventually(t, what, func() bool {
 		for _, m := range members {
-			i, rooms := -1, m.standings()
-			i = slices.IndexFunc(rooms, func(s standing) bool { return s.Name == room })
+			rooms := m.standings()
+			i := slices.IndexFunc(rooms, func(s standing) bool { return s.Name == room })
 			if i < 0 || !so(rooms[i]) {
 				return false
 			}

@@ -273,7 +273,7 @@ func (r *rig) benchSearch(b *testing.B, q search) {
 		hits = len(found)
 	}
 	if q.hits != (hits > 0) && r.state(lobby).Total > 100_000 {
-		b.Fatal(fmt.Sprintf("%q: %d hits", q.text, hits))
+		b.Fatalf("%q: %d hits", q.text, hits)
 	}
 	b.ReportMetric(float64(hits), "hits")
 }
