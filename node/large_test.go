@@ -3,7 +3,6 @@ package node
 import (
 	"crypto/ed25519"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"

@@ -92,11 +92,11 @@ func (d *decoder) flag() bool {
 func (d *decoder) hash() (h Hash)     { copy(h[:], d.raw(HashSize)); return h }
 func (d *decoder) key() (k DeviceKey) { copy(k[:], d.raw(DeviceSize)); return k }
 func (d *decoder) origin() (o Origin) {
-	o.Device = d.key()
-	copy(o.Instance[:], d.raw(InstanceSize))
+	o.Device, o.Instance = d.key(), d.instance()
 	return o
 }
-func (d *decoder) str(max int) string { return string(d.bytes(max)) }
+func (d *decoder) instance() (i Instance) { copy(i[:], d.raw(InstanceSize)); return i }
+func (d *decoder) str(max int) string     { return string(d.bytes(max)) }
 func (d *decoder) bytes(max int) []byte {
 	n := d.u32()
 	if uint64(n) > uint64(max) {

@@ -189,11 +189,12 @@ func TipOf(seq uint64, h Hash) Tip {
 // L3, L4): the chains of the view's members, in the view's order, and the highest
 // ts of all it holds. Every later entry of the sender has a higher ts.
 type Ack struct {
-	Epoch  uint64
-	Clock  uint64
-	Have   []Tip // at most MaxView
-	Sealed bool  // what it says of this epoch changes no more
-	Ask    bool  // the receiver's is wanted
+	Instance Instance // of the sender: a promise is an instance's
+	Epoch    uint64
+	Clock    uint64
+	Have     []Tip // at most MaxView
+	Sealed   bool  // what it says of this epoch changes no more
+	Ask      bool  // the receiver's is wanted
 }
 
 // SealAsk asks members to say no more in an epoch than they have said or hold now
@@ -205,6 +206,7 @@ type SealAsk struct {
 
 // SealOK answers a SealAsk.
 type SealOK struct {
+	Instance    Instance // of the sender
 	Epoch, Term uint64
 	Have        []Tip
 }
@@ -218,6 +220,7 @@ type CutWant struct {
 
 // CutHave answers a CutWant with what the sender holds.
 type CutHave struct {
+	Instance    Instance // of the sender
 	Epoch, Term uint64
 	Have        []Tip
 }
@@ -286,6 +289,7 @@ func EncodeSignal(s Signal) []byte {
 		e.u64(s.Seen.Match)
 		e.acked(s.Seen.Acked)
 	case *Ack:
+		e.raw(s.Instance[:])
 		e.u64(s.Epoch)
 		e.u64(s.Clock)
 		e.tips(s.Have)
@@ -295,6 +299,7 @@ func EncodeSignal(s Signal) []byte {
 		e.u64(s.Epoch)
 		e.u64(s.Term)
 	case *SealOK:
+		e.raw(s.Instance[:])
 		e.u64(s.Epoch)
 		e.u64(s.Term)
 		e.tips(s.Have)
@@ -303,6 +308,7 @@ func EncodeSignal(s Signal) []byte {
 		e.u64(s.Term)
 		e.tips(s.Cut)
 	case *CutHave:
+		e.raw(s.Instance[:])
 		e.u64(s.Epoch)
 		e.u64(s.Term)
 		e.tips(s.Have)
@@ -365,15 +371,15 @@ func DecodeSignal(b []byte) (Signal, error) {
 		m.Seen = Seen{Origin: d.origin(), Seq: d.u64(), Hash: d.hash(), Term: d.u64(), Match: d.u64(), Acked: d.acked()}
 		s = m
 	case signalAck:
-		s = &Ack{Epoch: d.u64(), Clock: d.u64(), Have: d.tips(), Sealed: d.flag(), Ask: d.flag()}
+		s = &Ack{Instance: d.instance(), Epoch: d.u64(), Clock: d.u64(), Have: d.tips(), Sealed: d.flag(), Ask: d.flag()}
 	case signalSeal:
 		s = &SealAsk{Epoch: d.u64(), Term: d.u64()}
 	case signalSealOK:
-		s = &SealOK{Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
+		s = &SealOK{Instance: d.instance(), Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
 	case signalCutWant:
 		s = &CutWant{Epoch: d.u64(), Term: d.u64(), Cut: d.tips()}
 	case signalCutHave:
-		s = &CutHave{Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
+		s = &CutHave{Instance: d.instance(), Epoch: d.u64(), Term: d.u64(), Have: d.tips()}
 	default:
 		d.fail(errSignal)
 	}

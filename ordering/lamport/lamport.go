@@ -221,7 +221,7 @@ func (q *Queue) Len() int { return len(q.held) }
 // held then (L3, L6).
 func (q *Queue) content() ordering.Ack {
 	if q.seal != nil && q.cfg.Mutant != mutant.NoFreeze {
-		return ordering.Ack{Epoch: q.epoch, Clock: q.seal.Clock, Have: q.seal.Have, Sealed: true}
+		return ordering.Ack{Instance: q.cfg.Self.Instance, Epoch: q.epoch, Clock: q.seal.Clock, Have: q.seal.Have, Sealed: true}
 	}
 	have, clock := q.have, q.clock
 	if q.cfg.Mutant == mutant.AckEarly {
@@ -230,7 +230,7 @@ func (q *Queue) content() ordering.Ack {
 			have[m.origin], clock = max(have[m.origin], m.seq), max(clock, m.ts)
 		}
 	}
-	return ordering.Ack{Epoch: q.epoch, Clock: clock, Have: q.Tips(have), Sealed: q.seal != nil}
+	return ordering.Ack{Instance: q.cfg.Self.Instance, Epoch: q.epoch, Clock: clock, Have: q.Tips(have), Sealed: q.seal != nil}
 }
 
 // Tips returns the ends of the view's chains in a vector.

@@ -21,6 +21,9 @@ const (
 	ForgetSeal Mutant = "forget-seal"
 	// AnyAck counts an acknowledgement of another epoch (L3): L-4, U1.
 	AnyAck Mutant = "any-ack"
+	// AckOfDevice takes what any instance of a device acknowledges for a promise of
+	// the one in the view (L4): L-6.
+	AckOfDevice Mutant = "ack-of-device"
 	// AckEarly acknowledges what is accepted and not durable yet (L3, L4): L-1,
 	// L-6.
 	AckEarly Mutant = "ack-early"

@@ -124,14 +124,11 @@ func (c *Core) acknowledge() {
 // heedAck takes an acknowledgement.
 func (c *Core) heedAck(d ordering.DeviceKey, a *ordering.Ack) {
 	o := c.order
-	from := c.instance(d)
-	if from == (ordering.Origin{}) { // it came through others; the view names the one instance that may say so
-		view := o.list.Epoch().View
-		i := slices.IndexFunc(view, func(v ordering.Origin) bool { return v.Device == d })
-		if i < 0 {
-			return
+	from := ordering.Origin{Device: d, Instance: a.Instance}
+	if view := o.list.Epoch().View; c.cfg.Mutant == mutant.AckOfDevice {
+		if i := slices.IndexFunc(view, func(v ordering.Origin) bool { return v.Device == d }); i >= 0 {
+			from = view[i]
 		}
-		from = view[i]
 	}
 	c.rememberAcked(from, a.Epoch, a.Clock, a.Have, a.Sealed)
 	if o.held.Hear(from, *a) {
@@ -181,17 +178,17 @@ func (c *Core) sealNow() *lamport.Seal {
 func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 	o := c.order
 	e := o.list.Epoch()
-	from := c.instance(d)
-	if from == (ordering.Origin{}) || !c.lamportic() {
+	if !c.lamportic() {
 		return
 	}
 	switch s := s.(type) {
 	case *ordering.SealAsk:
 		if s.Epoch == e.N && s.Term >= o.status.Term {
-			c.signal(d, &ordering.SealOK{Epoch: e.N, Term: s.Term, Have: c.sealNow().Have})
+			c.signal(d, &ordering.SealOK{Instance: c.cfg.Self.Instance, Epoch: e.N, Term: s.Term, Have: c.sealNow().Have})
 		}
 	case *ordering.SealOK:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
+			from := ordering.Origin{Device: d, Instance: s.Instance}
 			c.rememberAcked(from, s.Epoch, 0, s.Have, true)
 			c.holdsTips(d, s.Have)
 			ch.SealedBy(from, s.Have, c.now)
@@ -199,10 +196,11 @@ func (c *Core) heedSeal(d ordering.DeviceKey, s ordering.Signal) {
 	case *ordering.CutWant:
 		if s.Epoch == e.N && len(s.Cut) == len(e.View) {
 			c.holdsTips(d, s.Cut)
-			c.signal(d, &ordering.CutHave{Epoch: e.N, Term: s.Term, Have: c.holding(s.Cut)})
+			c.signal(d, &ordering.CutHave{Instance: c.cfg.Self.Instance, Epoch: e.N, Term: s.Term, Have: c.holding(s.Cut)})
 		}
 	case *ordering.CutHave:
 		if ch := o.change; ch != nil && s.Epoch == ch.Epoch && s.Term == ch.Term {
+			from := ordering.Origin{Device: d, Instance: s.Instance}
 			c.rememberAcked(from, s.Epoch, 0, s.Have, false)
 			ch.Holds(from, s.Have, c.now)
 		}

@@ -211,6 +211,9 @@ func (c *Core) remember(o ordering.Origin) {
 // rememberAcked keeps, durably with the next commit, what a replica said to have in
 // an epoch.
 func (c *Core) rememberAcked(from ordering.Origin, epoch, clock uint64, have []ordering.Tip, sealed bool) {
+	if from != c.instance(from.Device) && !slices.Contains(c.order.list.Epoch().View, from) && !c.seated(from) {
+		return // an instance of which nothing is known may be made up
+	}
 	k := c.knownOf(from)
 	if acked := k.seen.Acked.With(epoch, clock, have, sealed); acked != k.seen.Acked && c.cfg.Mutant != mutant.ForgetAcked {
 		k.seen.Acked, k.dirty = acked, true
