@@ -687,7 +687,8 @@ func (c *canon) chooses(n, to *node) {
 		return
 	}
 	heard := w.now - n.sides[to.i].since
-	heldUp := n.stall > 0 && w.now-n.stall < w.hold() // by its disk: it hears late who went and came
+	stuck := max(n.stall, n.stuckTo())
+	heldUp := stuck > 0 && w.now-stuck < w.hold() // by its disk: it hears late who went and came
 	if least := w.hold() - w.hold()/20; heard < least && !heldUp {
 		w.failf(n.i, "P-6", "hands over to n%d, which it hears again for %s, less than the hold of %s", to.i, heard, w.hold())
 	}
