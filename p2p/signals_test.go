@@ -295,15 +295,15 @@ func TestFinalsEndWithTheirContextAndEitherSidesError(t *testing.T) {
 		t.Errorf("ends with %v, want the consumer's error", err)
 	}
 	<-ended
-	var sent error
+	sent := make(chan error, 1)
 	a.finals = func(_ wire.FinalsRequest, send func(uint64, []ordering.Listed) error) error {
-		sent = send(1, list[:1])
+		sent <- send(1, list[:1])
 		if send(3, list[:1]) == nil {
 			t.Error("a gap is sent")
 		}
 		return errors.New("disk gone")
 	}
-	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { return nil }); err == nil || sent != nil {
+	if err := b.Finals(context.Background(), a.Self(), wire.FinalsRequest{}, func(uint64, []ordering.Listed) error { return nil }); err == nil || <-sent != nil {
 		t.Errorf("the server's failure is no error: %v", err)
 	}
 }
