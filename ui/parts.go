@@ -165,8 +165,16 @@ func (w fixedWidth) MinSize(objects []fyne.CanvasObject) fyne.Size {
 }
 
 // relayout lays c out again after one of its objects came, went or changed
-// size; unlike Refresh it draws nothing anew.
-func relayout(c *fyne.Container) { c.Layout.Layout(c.Objects, c.Size()) }
+// size; unlike Refresh it draws nothing anew. The window is painted: an object that
+// comes for the first time cannot ask for that itself, since the toolkit knows only
+// what it has painted to be in a window.
+func relayout(c *fyne.Container) {
+	c.Layout.Layout(c.Objects, c.Size())
+	if c.Visible() {
+		c.Hide()
+		c.Show()
+	}
+}
 
 // frame puts its second object between the first, at the top, and the third,
 // at the bottom, without gaps.

@@ -63,6 +63,8 @@ type Window struct {
 	nearby  func()         // stops the look for rooms nearby while the first one is chosen; nil when there is none
 	invited string         // an invite from outside that waits for the window to be ready
 	hits    []chat.Message // that the finder shows
+
+	revealed func() // to be called when another page of the window is shown
 }
 
 // draft is what is being written in a room.
@@ -111,7 +113,8 @@ func (w *Window) build() {
 	w.buildOnboarding()
 	root := &whole{tip: newTip(), OnSize: func() { w.keep() }}
 	content := container.New(root, container.NewStack(w.main, w.onboarding.root), w.notice.root, root.tip.root)
-	w.notice.OnSize = func() { relayout(content) }
+	w.revealed = func() { relayout(content) }
+	w.notice.OnSize = w.revealed
 	w.main.Hide()
 	w.onboarding.root.Hide()
 	w.win.SetContent(content)
@@ -238,11 +241,13 @@ func (w *Window) show(s *state) {
 		w.main.Hide()
 		w.onboarding.set(s.view)
 		w.welcome(s.view.Username != "")
+		w.revealed()
 		return
 	}
 	entered := s.room != before.room || w.onboarding.root.Visible()
 	w.onboarding.root.Hide()
 	w.main.Show()
+	w.revealed()
 	w.rooms.set(s.view, w.picked())
 	room, ok := s.openRoom()
 	if !ok {
