@@ -360,6 +360,7 @@ func TestAPageBeginsAtATime(t *testing.T) {
 	a := start(t, loopback(t, "n1"))
 	a.create(lobby)
 	ids := a.sayMany("m", 3)
+	a.until("all is final", func() bool { r := a.state(lobby); return r.Total > 3 && r.FinalIndex == r.Total })
 	all := a.lines()
 	page := must(a.Page(t.Context(), chat.PageQuery{Room: lobby, At: all[1].Time}))(t)
 	if len(page.Messages) == 0 || page.Messages[0].Time.Before(all[1].Time) || page.Older && page.Messages[0].ID == all[0].ID {

@@ -119,15 +119,16 @@ type Core struct {
 
 // peer is a connected member.
 type peer struct {
-	vital  Vital
-	hears  map[ordering.DeviceKey]bool // whom it is connected with
-	since  time.Time                   // up and unsuspected without a break
-	down   time.Time                   // suspected since; zero: not
-	met    bool                        // it told what it remembers of us; until then it hears our standing alone
-	told   told                        // of our standing
-	holds  ordering.Vector             // what it is known to hold
-	digest time.Time                   // when the next digest is due
-	failed time.Time                   // fetches from it rest until then
+	vital           Vital
+	hears           map[ordering.DeviceKey]bool // whom it is connected with
+	since           time.Time                   // up and unsuspected without a break
+	down            time.Time                   // suspected since; zero: not
+	met             bool                        // it told what it remembers of us; until then it hears our standing alone
+	told            told                        // of our standing
+	holds           ordering.Vector             // what it is known to hold
+	digest          time.Time                   // when the next digest is due
+	failed          time.Time                   // fetches from it rest until then
+	asked, regained bool                        // it wants our standing; it is heard again, so both want the other's
 }
 
 // Vital is what the failure detector (B1) knows of a connected peer.
@@ -506,7 +507,7 @@ func (c *Core) Observe(now time.Time, d ordering.DeviceKey, v Vital) {
 		c.unheard(d)
 	case !v.Suspected && p.vital.Suspected:
 		p.since, p.down = now, time.Time{}
-		c.stand(d, true) // what either said meanwhile may be lost
+		p.regained = true // what either said meanwhile may be lost
 	}
 	p.vital = v
 	clear(p.hears)

@@ -103,6 +103,7 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 	if direct && p == nil {
 		return nil
 	}
+	met := p != nil && p.met
 	k := c.knownOf(s.Origin)
 	fresh := k.standing == nil
 	if c.known[s.Origin] != k {
@@ -127,7 +128,11 @@ func (c *Core) heedStanding(d ordering.DeviceKey, s *ordering.Standing, direct b
 		}
 	}
 	if direct && (s.Ask || p.told.standing.Seen.Origin != s.Origin) {
-		c.stand(d, false) // it did not hear ours, or we had guessed another instance
+		// It did not hear ours, or we had guessed another instance. At first nothing
+		// else may come before it; later it waits for what the Ready makes durable.
+		if p.asked = met; !met {
+			c.stand(d, false)
+		}
 	}
 	c.compareOrder(s)
 	if o := c.order; o != nil {
@@ -256,8 +261,9 @@ func (c *Core) tickStandings() {
 	c.standAt = time.Time{}
 	for _, d := range c.Connected() {
 		due := c.standingDue(d)
-		if !due.IsZero() && !c.now.Before(due) {
-			c.stand(d, false)
+		if p := c.peers[d]; p.regained || p.asked || !due.IsZero() && !c.now.Before(due) {
+			c.stand(d, p.regained)
+			p.regained, p.asked = false, false
 			due = c.standingDue(d)
 		}
 		if !due.IsZero() && (c.standAt.IsZero() || due.Before(c.standAt)) {
