@@ -214,6 +214,7 @@ func TestALateJoinerSeesTheNewestFirstAndThenAll(t *testing.T) {
 	a, b := start(t, loopback(t, "n1")), start(t, loopback(t, "n2"))
 	a.create(lobby)
 	a.sayMany("message", count)
+	a.until("all is final", func() bool { r := a.state(lobby); return r.Total >= count && r.FinalIndex == r.Total })
 	page := must(a.Page(t.Context(), chat.PageQuery{Room: lobby, Limit: previewSize}))(t)
 	newest := page.Messages[len(page.Messages)-1]
 
