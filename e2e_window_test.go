@@ -53,7 +53,7 @@ func newScreen(t *testing.T, width, height int) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer number.Close()
+	t.Cleanup(func() { number.Close() }) // not before: the server may write once more
 	server := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", fmt.Sprintf("%dx%dx24", width, height), "+extension", "GLX", "+render", "-noreset", "-nolisten", "tcp")
 	server.ExtraFiles = []*os.File{told}
 	beside(t, server)
