@@ -713,6 +713,9 @@ func (n *Node) roomStatus(ctx context.Context, r *room) (chat.RoomStatus, error)
 		View: r.namesOf(v.order.View), Voters: r.namesOf(v.order.Voters), WaitingFor: r.namesOf(v.order.WaitingFor),
 		Forked: r.namesOf(v.order.Forks),
 	}
+	if len(v.order.Outgoing) > 0 { // nothing is decided without them until the change is over
+		s.Voters = r.namesOf(v.order.Outgoing)
+	}
 	if v.order.FinalIndex > 0 {
 		s.OrderHash = v.order.OrderHash.String()
 	}

@@ -284,7 +284,7 @@ func (w *Window) show(s *state) {
 	w.tellNew(room.Unread)
 	w.stuck(w.list.stuck)
 	w.showHint(&room)
-	w.allowWriting(room.State == chat.Joined)
+	w.allowWriting(room.State == chat.Joined || room.State == chat.Joining)
 	if entered {
 		w.win.Canvas().Focus(w.composer)
 		w.welcome(false)

@@ -69,7 +69,7 @@ func TestANodeThatHasARoomAlreadyAsksForTheNameAlone(t *testing.T) {
 	}
 }
 
-func TestJoiningByInviteShowsProgressAndHoldsTheComposer(t *testing.T) {
+func TestJoiningByInviteShowsProgressAndKeepsWhatIsWritten(t *testing.T) {
 	n := newFakeNode()
 	n.view.Username = "Ana"
 	s := newStage(t, n)
@@ -88,8 +88,14 @@ func TestJoiningByInviteShowsProgressAndHoldsTheComposer(t *testing.T) {
 	if got, want := roomState(&s.win.header.room), "Fetching history 1,200 of 10,000"; got != want {
 		t.Errorf("header = %q, want %q", got, want)
 	}
-	if !s.win.composer.Disabled() {
-		t.Error("one can write in a room that is not joined yet")
+	n.mu.Lock()
+	n.fail = chat.Errorf(chat.CodeBusy, "lobby is not joined yet.")
+	n.mu.Unlock()
+	test.Type(s.win.composer, "hello")
+	s.win.composer.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+	s.until("the refusal", s.win.notice.root.Visible)
+	if got := s.win.composer.Text; got != "hello" {
+		t.Errorf("what was written while the room was being joined became %q", got)
 	}
 }
 

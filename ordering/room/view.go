@@ -148,22 +148,25 @@ func (c *Core) MayLeave() bool {
 }
 
 // waitingFor names the voters without whom nothing becomes final: those that are
-// not heard, when the others are no majority.
+// not heard, when the others are no majority; of the voters of before too, until a
+// change of them is over.
 func (c *Core) waitingFor() []ordering.Origin {
 	o := c.order
 	if o.status.Role != control.Leader && c.now.Sub(o.heard[o.status.Leader]) < 2*time.Second && o.status.Leader != (ordering.Origin{}) {
 		return nil
 	}
+	conf := o.status.Conf
 	var missing []ordering.Origin
-	for _, v := range o.status.Conf.Voters {
-		if v != c.cfg.Self && !c.hears(v) {
-			missing = append(missing, v)
+	for _, half := range [][]ordering.Origin{conf.Voters, conf.Outgoing} {
+		absent := slices.DeleteFunc(slices.Clone(half), func(v ordering.Origin) bool {
+			return v == c.cfg.Self || c.hears(v)
+		})
+		if 2*len(absent) >= len(half) {
+			missing = append(missing, absent...)
 		}
 	}
-	if n := len(o.status.Conf.Voters); 2*(n-len(missing)) > n {
-		return nil
-	}
-	return missing
+	slices.SortFunc(missing, ordering.Origin.Compare)
+	return slices.Compact(missing)
 }
 
 // diverged tells people, once, that two replicas differ.
