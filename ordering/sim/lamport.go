@@ -152,6 +152,7 @@ func (n *node) ambush(r *room.Ready) {
 	if !w.besets() || e.ambush == 0 || !steps(r) || e.dice.Float64() > e.ambush {
 		return
 	}
+	w.shaken = true
 	back := within(e.dice, 10*time.Millisecond, 3*time.Second)
 	if e.dice.IntN(4) == 0 {
 		w.during(time.Duration(e.dice.Int64N(int64(5*time.Millisecond))), n.freeze)

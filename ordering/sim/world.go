@@ -96,7 +96,7 @@ type World struct {
 	forgers map[ordering.Origin]bool
 	sess    uint64 // sessions so far
 	words   int
-	shaken  bool // the third act kept nodes apart
+	shaken  bool // the third act kept nodes apart, or an ambush took one
 	moved   bool // who hears whom, or leads, has changed
 	fail    *Failure
 	stats   Stats
