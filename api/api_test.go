@@ -56,17 +56,17 @@ func must[T any](v T, err error) func(t *testing.T) T {
 func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	n := apitest.New()
 	peers := []chat.Peer{{Name: "n2", PeerID: "12D3b", State: chat.PeerSuspected, RTT: 1234567, Addr: "/ip4/127.0.0.1", Relayed: true}}
-	last := chat.Message{ID: "n2/1", Kind: chat.KindRenamed, State: chat.Final, Index: 3, Hash: "aa", Epoch: 4, Leader: "n3", Late: true, Unreadable: true, SenderID: "00ff", ReplyTo: "n1/1", Time: apitest.Start, Position: "\x00\xff", Arrival: 9, Received: 2}
+	last := chat.Message{ID: "n2/1", Room: "x", RoomID: "ab", Origin: "n2", Sender: "Bob", Text: "hi", Lamport: 8, ClientID: "c", Mine: true, Kind: chat.KindRenamed, State: chat.Final, Index: 3, Hash: "aa", Epoch: 4, Leader: "n3", Late: true, Unreadable: true, SenderID: "00ff", ReplyTo: "n1/1", Time: apitest.Start, Position: "\x00\xff", Arrival: 9, Received: 2}
 	ana, at := chat.Person{Name: "Ana", ID: "00ff"}, apitest.Start
 	n.Shown = chat.View{
-		Username: "Ana", Network: "2 peers", Healthy: true, Peers: peers,
-		Rooms: []chat.Room{{ID: "ab", Name: "x", Order: chat.Leader, State: chat.Failed, Reason: "no", Progress: chat.Progress{Have: 1, Want: 2}, Members: 3, Online: 2, Unread: 1, Last: &last, Total: 5, FinalIndex: 4, Waiting: "n2", WaitsFor: []string{"n2"}, FirstUnread: "n1/2",
+		Username: "Ana", NodeID: "n1", PeerID: "12D3a", Network: "2 peers", Healthy: true, Peers: peers,
+		Rooms: []chat.Room{{ID: "ab", Name: "x", Order: chat.Leader, State: chat.Failed, Reason: "no", Progress: chat.Progress{Have: 1, Want: 2}, Members: 3, Online: 2, Unread: 1, Last: &last, Total: 5, FinalIndex: 4, Waiting: "n2", WaitsFor: []string{"n2"}, Forked: []string{"n4"}, FirstUnread: "n1/2",
 			Readers: []chat.Reader{{Person: ana, UpTo: 3}}, Typing: []chat.Person{ana}, Settings: chat.RoomSettings{Notify: chat.NotifyMentions, HideRead: true, Nearby: true},
 			Merges: []chat.Merge{{From: at, To: at.Add(time.Minute), Before: "n2/4", Count: 5}}}},
 	}
 	n.Told = chat.Status{
 		NodeID: "n1", PeerID: "12D3a", Version: "v", Uptime: 90 * time.Second, Addrs: []string{"/ip4"}, Peers: peers, Refused: map[string]uint64{"fork": 2}, Disk: "ok",
-		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g", Diverged: true}}, TailHash: "t", Parked: 6, Diverged: 7,
+		Rooms: []chat.RoomStatus{{Name: "x", ID: "ab", Order: chat.Leader, State: chat.Joined, Epoch: 1, View: []string{"n1"}, Leader: "n1", Term: 2, Voters: []string{"n1"}, FinalIndex: 3, OrderHash: "h", Tentative: 4, WaitingFor: []string{"n2"}, Clocks: map[string]uint64{"n1": 5}, Replicas: []chat.Replica{{NodeID: "n2", FinalIndex: 1, OrderHash: "g", Diverged: true}}, TailHash: "t", Parked: 6, Diverged: 7, Forked: []string{"n4"},
 			Links: []chat.Link{{A: "n1", B: "n2", RTT: 5, Relayed: true}}, Turns: []chat.Turn{{Time: at, Type: chat.EventEpoch, Term: 1, Leader: "n1", Epoch: 2, Order: chat.Leader, View: []string{"n1"}, Reason: "left"}}}},
 	}
 	n.Devices = []chat.Member{{Name: "n1", PeerID: "p", Fingerprint: "f", Creator: true, Self: true, State: chat.PeerJoined}}
@@ -89,6 +89,9 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
 		}
 	}
+	noneMissing(t, "view", reflect.ValueOf(n.Shown))
+	noneMissing(t, "status", reflect.ValueOf(n.Told))
+	noneMissing(t, "info", reflect.ValueOf(n.Known))
 	wantView, _ := n.View(ctx)
 	same("view", must(c.View(ctx))(t), wantView)
 	same("status", must(c.Status(ctx))(t), n.Told)
@@ -128,6 +131,27 @@ func TestValuesComeOutAsTheyWentIn(t *testing.T) {
 	same("confirmations", must(c.Confirmations(ctx, "lobby", "Ana", "n2/1"))(t), n.Receipt)
 	same("calls", n.Calls(), []string{"join user Ana", "leave user Ana", "username Eva", "read lobby \xff", "leave room two", "switch lobby to leader",
 		"confirm lobby Ana n1/1", "rename lobby to foyer", "settings lobby {Notify: HideRead:true Nearby:false}", "typing lobby", "info lobby n2/1", "confirmations lobby Ana n2/1"})
+}
+
+// noneMissing fails the test if a field in v or below is zero: if it got lost on
+// the way, nobody would see.
+func noneMissing(t *testing.T, name string, v reflect.Value) {
+	t.Helper()
+	switch v.Kind() {
+	case reflect.Pointer:
+		v = v.Elem()
+	case reflect.Slice:
+		if v.Len() > 0 {
+			v = v.Index(0)
+		}
+	}
+	if _, leaf := v.Interface().(time.Time); !leaf && v.Kind() == reflect.Struct {
+		for i := range v.NumField() {
+			noneMissing(t, name+"."+v.Type().Field(i).Name, v.Field(i))
+		}
+	} else if v.IsZero() {
+		t.Errorf("%s is zero in the sample", name)
+	}
 }
 
 func TestErrorsComeOutAsTheyWentIn(t *testing.T) {

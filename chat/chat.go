@@ -159,6 +159,7 @@ type Room struct {
 	FinalIndex  uint64
 	Waiting     string   // in words: whom the room waits for and what becomes of messages meanwhile; "" = nothing to say
 	WaitsFor    []string // whom Waiting names, for other languages
+	Forked      []string // members whose device wrote two different histories (RoomStatus)
 	FirstUnread string   // ID of the first message that counts in Unread, "" when there is none
 	Readers     []Reader // how far other persons have read, by name
 	Typing      []Person // who is writing just now, this node's own person excepted

@@ -102,6 +102,7 @@ func (n *Node) roomOf(ctx context.Context, r *room) (chat.Room, error) {
 		Typing: v.typing, Settings: v.settings, Merges: v.merges,
 	}
 	c.Waiting, c.WaitsFor = n.waiting(v)
+	c.Forked = r.namesOf(slices.DeleteFunc(slices.Clone(v.order.Forks), func(o ordering.Origin) bool { return !v.member[o.Device] }))
 	own, _ := n.profile()
 	c.Readers = v.readersBut(own.person)
 	if v.self {

@@ -12,17 +12,22 @@ import (
 // maxNamed is how many persons a sentence names; it counts the others.
 const maxNamed = 3
 
-// waitingText says whom a joined room waits for, what becomes of messages
-// meanwhile and what to do; "" when there is nothing to say. What a room that
-// is not joined waits for stands in its state.
+// waitingText says who has no say in the order any more, whom a joined room waits
+// for, what becomes of messages meanwhile and what to do; "" when there is nothing
+// to say. What a room that is not joined waits for stands in its state.
 func waitingText(r *chat.Room, peers []chat.Peer, who writers) string {
 	if r.State != chat.Joined {
 		return ""
 	}
-	if len(r.WaitsFor) == 0 {
-		return nodeText(r.Waiting)
+	text := nodeText(r.Waiting)
+	if len(r.WaitsFor) > 0 {
+		text = waitingFor(r.WaitsFor, r.Online, holdsBack(r), peers, who)
 	}
-	return waitingFor(r.WaitsFor, r.Online, holdsBack(r), peers, who)
+	if len(r.Forked) == 0 {
+		return text
+	}
+	forked := plural(pluralForked, pluralForkedFallback, len(r.Forked), args{"Names": textOfNames(who.names(r.Forked))})
+	return strings.TrimSpace(forked + " " + text)
 }
 
 // waitingFor says that names are waited for; holds, that messages do not become

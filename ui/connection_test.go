@@ -57,6 +57,10 @@ func TestWaitingIsToldInWordsWithWhatToDo(t *testing.T) {
 			"Nothing becomes final until Carol and Émile can be reached again. Messages are saved and shown meanwhile.",
 		},
 		{
+			"one has forked", chat.Room{State: chat.Joined, Members: 3, Online: 2, WaitsFor: []string{"Carol"}, Forked: []string{"Bob"}},
+			"Two computers write as Bob, or one tells members different things. It has no say in the order any more; who made the conversation can remove it. Carol cannot be reached now, and will get your messages later.",
+		},
+		{
 			"a name that deceives", chat.Room{State: chat.Joined, Members: 3, Online: 2, WaitsFor: []string{"C\u202earol"}},
 			`C\u202earol cannot be reached now, and will get your messages later.`,
 		},

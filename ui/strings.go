@@ -309,6 +309,8 @@ const (
 	pluralWaitingAnswerFallback = "Nothing becomes final until {{.Names}} have answered."
 	pluralWaitingReach          = "waiting for a connection"
 	pluralWaitingReachFallback  = "Nothing becomes final until {{.Names}} can be reached again."
+	pluralForked                = "members that forked"
+	pluralForkedFallback        = "More than one computer writes as {{.Names}}."
 	pluralAway                  = "members away"
 	pluralAwayFallback          = "{{.Names}} cannot be reached now."
 	pluralConnected             = "connected members"

@@ -97,6 +97,7 @@ func Room(r chat.Room) *pb.RoomInfo {
 		Typing:      each(r.Typing, person),
 		Settings:    RoomSettings(r.Settings),
 		Merges:      each(r.Merges, merge),
+		Forked:      r.Forked,
 	}
 	if r.Last != nil {
 		info.Last = Message(*r.Last)
@@ -126,6 +127,7 @@ func ChatRoom(r *pb.RoomInfo) chat.Room {
 		Typing:      each(r.GetTyping(), chatPerson),
 		Settings:    ChatRoomSettings(r.GetSettings()),
 		Merges:      each(r.GetMerges(), chatMerge),
+		Forked:      r.GetForked(),
 	}
 	if r.GetLast() != nil {
 		last := ChatMessage(r.GetLast())

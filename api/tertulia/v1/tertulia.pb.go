@@ -414,9 +414,11 @@ type RoomInfo struct {
 	FirstUnread string    `protobuf:"bytes,15,opt,name=first_unread,json=firstUnread,proto3" json:"first_unread,omitempty"`
 	Readers     []*Reader `protobuf:"bytes,16,rep,name=readers,proto3" json:"readers,omitempty"`
 	// Who is writing just now.
-	Typing        []*Person     `protobuf:"bytes,17,rep,name=typing,proto3" json:"typing,omitempty"`
-	Settings      *RoomSettings `protobuf:"bytes,18,opt,name=settings,proto3" json:"settings,omitempty"`
-	Merges        []*Merge      `protobuf:"bytes,19,rep,name=merges,proto3" json:"merges,omitempty"`
+	Typing   []*Person     `protobuf:"bytes,17,rep,name=typing,proto3" json:"typing,omitempty"`
+	Settings *RoomSettings `protobuf:"bytes,18,opt,name=settings,proto3" json:"settings,omitempty"`
+	Merges   []*Merge      `protobuf:"bytes,19,rep,name=merges,proto3" json:"merges,omitempty"`
+	// Members that signed two entries for one place: they take no part in the order.
+	Forked        []string `protobuf:"bytes,20,rep,name=forked,proto3" json:"forked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +582,13 @@ func (x *RoomInfo) GetSettings() *RoomSettings {
 func (x *RoomInfo) GetMerges() []*Merge {
 	if x != nil {
 		return x.Merges
+	}
+	return nil
+}
+
+func (x *RoomInfo) GetForked() []string {
+	if x != nil {
+		return x.Forked
 	}
 	return nil
 }
@@ -5279,7 +5288,7 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\breceived\x18\x17 \x01(\x03R\breceived\"2\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04have\x18\x01 \x01(\x04R\x04have\x12\x12\n" +
-	"\x04want\x18\x02 \x01(\x04R\x04want\"\xef\x04\n" +
+	"\x04want\x18\x02 \x01(\x04R\x04want\"\x87\x05\n" +
 	"\bRoomInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -5301,7 +5310,8 @@ const file_tertulia_v1_tertulia_proto_rawDesc = "" +
 	"\areaders\x18\x10 \x03(\v2\x13.tertulia.v1.ReaderR\areaders\x12+\n" +
 	"\x06typing\x18\x11 \x03(\v2\x13.tertulia.v1.PersonR\x06typing\x125\n" +
 	"\bsettings\x18\x12 \x01(\v2\x19.tertulia.v1.RoomSettingsR\bsettings\x12*\n" +
-	"\x06merges\x18\x13 \x03(\v2\x12.tertulia.v1.MergeR\x06merges\",\n" +
+	"\x06merges\x18\x13 \x03(\v2\x12.tertulia.v1.MergeR\x06merges\x12\x16\n" +
+	"\x06forked\x18\x14 \x03(\tR\x06forked\",\n" +
 	"\x06Person\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"J\n" +
