@@ -1,6 +1,9 @@
 package ui
 
 import (
+	"image/color"
+	"slices"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/driver/desktop"
@@ -41,9 +44,11 @@ func (e *entry) TypedKey(k *fyne.KeyEvent) {
 	e.Entry.TypedKey(k)
 }
 
-// button is pressed by Enter as well as by the space bar, and then keeps the focus.
+// button is pressed by Enter as well as by the space bar, and then keeps the focus,
+// which a ring shows: the toolkit's shade is not seen on every ground.
 type button struct {
 	widget.Button
+	ring  *canvas.Rectangle
 	label string // under the pointer a tip says it
 	tip   *tip   // where it is said
 }
@@ -61,6 +66,57 @@ func newIconButton(label string, icon fyne.Resource, tap func()) *button {
 	b.label = label
 	b.Importance = widget.LowImportance
 	return b
+}
+
+// CreateRenderer implements fyne.Widget.
+func (b *button) CreateRenderer() fyne.WidgetRenderer {
+	b.ring = canvas.NewRectangle(color.Transparent)
+	b.ring.StrokeWidth = 2
+	b.ring.Hide()
+	return &ringed{b.Button.CreateRenderer(), b}
+}
+
+// FocusGained implements fyne.Focusable.
+func (b *button) FocusGained() {
+	b.ringed(true)
+	b.Button.FocusGained()
+}
+
+// FocusLost implements fyne.Focusable.
+func (b *button) FocusLost() {
+	b.ringed(false)
+	b.Button.FocusLost()
+}
+
+func (b *button) ringed(shown bool) {
+	if b.ring == nil {
+		return
+	}
+	b.ring.StrokeColor = theme.Color(theme.ColorNamePrimary)
+	if b.Importance == widget.HighImportance || b.Importance == widget.DangerImportance {
+		b.ring.StrokeColor = theme.Color(theme.ColorNameForegroundOnPrimary)
+	}
+	b.ring.CornerRadius = theme.Size(theme.SizeNameButtonRadius) - ringInset
+	b.ring.Hidden = !shown
+}
+
+const ringInset = 2
+
+// ringed draws a button and, when it has the focus, a ring in it.
+type ringed struct {
+	fyne.WidgetRenderer
+	button *button
+}
+
+// Layout implements fyne.WidgetRenderer.
+func (r *ringed) Layout(size fyne.Size) {
+	r.WidgetRenderer.Layout(size)
+	put(r.button.ring, ringInset, ringInset, size.Width-2*ringInset, size.Height-2*ringInset)
+}
+
+// Objects implements fyne.WidgetRenderer.
+func (r *ringed) Objects() []fyne.CanvasObject {
+	return append(slices.Clone(r.WidgetRenderer.Objects()), r.button.ring)
 }
 
 // TypedKey implements fyne.Focusable.

@@ -115,7 +115,12 @@ func TestSearchFindsAsOneTypesAndGoesToTheMessage(t *testing.T) {
 	s.until("the older hit", func() bool { return s.win.list.lit == "m/120" })
 	press(s.win.finder.entry, fyne.KeyUp, fyne.KeyReturn)
 	s.until("the newer hit", func() bool { return s.win.list.lit == "m/700" })
-	test.Type(s.win.finder.entry, "ouse tower")
+	press(s.win.finder.entry, fyne.KeyDown, fyne.KeyReturn)
+	s.until("the older hit again", func() bool { return s.win.list.lit == "m/120" })
+	test.Type(s.win.finder.entry, "ouse")
+	press(s.win.finder.entry, fyne.KeyReturn) // before there is an answer
+	s.until("what is found first", func() bool { return s.win.list.lit == "m/700" })
+	test.Type(s.win.finder.entry, " tower")
 	s.until("nothing", func() bool { return len(s.win.finder.items) == 0 && s.win.finder.none.Visible() })
 }
 

@@ -40,7 +40,9 @@ type picker struct {
 	none   *widget.RichText
 	items  []pickItem
 	chosen int
-	most   int // items in sight at once
+	most   int  // items in sight at once
+	stale  bool // what matches is not known yet
+	eager  bool // Enter was pressed meanwhile: the first that comes is picked
 }
 
 const pickHeight float32 = 50
@@ -50,7 +52,10 @@ func newPicker(hint string, most int) *picker {
 	p.entry = &pickEntry{picker: p}
 	p.entry.ExtendBaseWidget(p.entry)
 	p.entry.SetPlaceHolder(hint)
-	p.entry.OnChanged = func(text string) { p.OnType(strings.TrimSpace(text)) }
+	p.entry.OnChanged = func(text string) {
+		p.stale, p.eager = true, false
+		p.OnType(strings.TrimSpace(text))
+	}
 	p.list = widget.NewList(
 		func() int { return len(p.items) },
 		func() fyne.CanvasObject { return newPickCell() },
@@ -84,6 +89,10 @@ func (p *picker) set(items []pickItem, asked bool) {
 	if p.OnSize != nil {
 		p.OnSize()
 	}
+	p.stale = len(items) == 0 && !asked
+	if p.eager && !p.stale {
+		p.pick()
+	}
 }
 
 func (p *picker) clear() {
@@ -102,8 +111,10 @@ func (p *picker) choose(i int) {
 	p.list.ScrollTo(i)
 }
 
+// pick chooses what is marked, once it is known.
 func (p *picker) pick() {
-	if p.chosen < len(p.items) {
+	p.eager = p.stale
+	if !p.stale && p.chosen < len(p.items) {
 		p.OnPick(p.chosen)
 	}
 }

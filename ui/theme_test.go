@@ -8,6 +8,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
 	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
 )
 
 // luminance and contrast are those of WCAG 2.1.
@@ -82,6 +83,32 @@ func TestAllIsReadableInLightAndDarkAndEveryAccent(t *testing.T) {
 	for _, c := range avatarColors {
 		if r := contrast(c, onAvatar); r < enough {
 			t.Errorf("initials on %v have a contrast of %.1f", c, r)
+		}
+	}
+}
+
+func TestTheFocusIsSeenOnEveryButton(t *testing.T) {
+	const enough = 3 // WCAG AA for what is not text
+	app := test.NewTempApp(t)
+	b := newButton("Join", nil, func() {})
+	win := test.NewTempWindow(t, b)
+	win.Resize(fyne.NewSize(100, 40))
+	for name, is := range looks() {
+		app.Settings().SetTheme(is)
+		for _, b.Importance = range []widget.Importance{widget.MediumImportance, widget.HighImportance, widget.LowImportance, widget.DangerImportance} {
+			b.Refresh()
+			before := win.Canvas().Capture()
+			win.Canvas().Focus(b)
+			after := win.Canvas().Capture()
+			win.Canvas().Unfocus()
+			seen := 0.0
+			for y := range before.Bounds().Dy() / 4 {
+				x := before.Bounds().Dx() / 2
+				seen = max(seen, contrast(before.At(x, y), after.At(x, y)))
+			}
+			if seen < enough {
+				t.Errorf("%s: on a button of importance %d the focus has a contrast of %.1f", name, b.Importance, seen)
+			}
 		}
 	}
 }
