@@ -478,7 +478,7 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 	for _, a := range ready.Persist {
 		run := a.Run.Run()
 		for i, e := range run.Entries[a.Skip:] {
-			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i]), Beside: a.Branch != ordering.Hash{}}
+			s := storage.Entry{Entry: e, Line: r.line(e, a.Run.Plain[a.Skip+i]), Beside: a.Branch != ordering.Hash{}, Quiet: r.quiet(e)}
 			if e.Kind == ordering.KindTitle {
 				r.noteTitle(e)
 			}
@@ -524,6 +524,16 @@ func (r *room) persist(ready core.Ready) ([]roomKey, error) {
 		r.log.Debug("final", "entry", f.ID.String(), "index", f.Index)
 	}
 	return keys, nil
+}
+
+// quiet reports whether nobody here waits to read an entry: it is no message, or
+// this node's person wrote it.
+func (r *room) quiet(e *ordering.Entry) bool {
+	if e.Kind.Known() && e.Kind != ordering.KindMessage {
+		return true
+	}
+	own, ok := r.n.profile()
+	return ok && e.Client != nil && e.Client.Key == own.person
 }
 
 // line returns how an entry reads, nil for one that takes no line.

@@ -54,6 +54,8 @@ type Entry struct {
 	// Beside says that the entry is of another branch than its origin's chain here
 	// (a fork). It is not shown unless the final order names it.
 	Beside bool
+	// Quiet says that the line counts as read from the beginning.
+	Quiet bool
 }
 
 // Line is the opened side of an entry.

@@ -27,7 +27,7 @@ func (q *orderStatements) texts() []text {
 		{&q.head, `SELECT place FROM entries INDEXED BY lines_shown
 			WHERE room = ? AND hidden = 0 AND place < x'01' ORDER BY place DESC LIMIT 1`},
 		{&q.reading, `SELECT read_final, read_tail FROM rooms WHERE num = ?`},
-		{&q.entry, `SELECT num, place, hidden, stamp, payload, final, branch FROM entries WHERE room = ? AND origin = ? AND seq = ? ORDER BY branch`},
+		{&q.entry, `SELECT num, place, hidden, was_read, stamp, payload, final, branch FROM entries WHERE room = ? AND origin = ? AND seq = ? ORDER BY branch`},
 		{&q.bytes, `SELECT bytes FROM entries WHERE num = ?`},
 		{&q.setBranch, `UPDATE entries SET branch = ? WHERE num = ?`},
 		{&q.firstBeside, `SELECT min(seq) FROM entries INDEXED BY entries_beside WHERE room = ? AND origin = ? AND branch > 0`},
@@ -46,8 +46,9 @@ func (q *orderStatements) texts() []text {
 // emission gives entries their place in a room's final list.
 //
 // Of a final line the room remembers that it was read in one of two ways: it
-// stands up to readFinal, or it was read in the tail and then became final beyond
-// something unread. So what was read stays so, and what was not stays that too.
+// stands up to readFinal, or it was read in the tail, or from the beginning, and
+// then became final beyond something unread. So what was read stays so, and what
+// was not stays that too.
 type emission struct {
 	t         *writer
 	room      int64
@@ -111,13 +112,14 @@ type stored struct {
 	num    int64
 	place  []byte
 	hidden bool
+	read   bool
 	stamp  stamp
 	final  sql.NullInt64
 	branch int64
 }
 
 func scanStored(rows *sql.Rows) (e stored, err error) {
-	err = rows.Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
+	err = rows.Scan(&e.num, &e.place, &e.hidden, &e.read, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
 	return e, err
 }
 
@@ -271,7 +273,7 @@ func (x *emission) show(ctx context.Context, f *linear.Final, e *stored) error {
 	}
 	x.head = f.Index
 	place := FinalPlace(f.Index)
-	read := bytes.Compare(was, x.readTail) <= 0
+	read := e.read || bytes.Compare(was, x.readTail) <= 0
 	if read && (f.Index == 1 || bytes.Equal(x.readFinal, FinalPlace(f.Index-1))) {
 		x.readFinal, x.moved, read = place, true, false
 	}
@@ -396,7 +398,7 @@ func (t *writer) indexOf(ctx context.Context, room int64, id ordering.EntryID, h
 	}
 	var e stored
 	err = t.order.entry.QueryRowContext(ctx, room, origin, number(id.Seq)).
-		Scan(&e.num, &e.place, &e.hidden, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
+		Scan(&e.num, &e.place, &e.hidden, &e.read, &e.stamp.client, &e.stamp.payload, &e.final, &e.branch)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !e.final.Valid {
 		return head, nil
 	}

@@ -22,6 +22,7 @@ type modelEntry struct {
 	emitted  bool
 	final    linear.Final // once emitted
 	read     bool         // of one in the final list
+	quiet    bool         // read from the beginning
 	tail     []byte       // its place in the tail
 }
 
@@ -75,7 +76,7 @@ func (m *model) visible() (all []*modelEntry) {
 
 func (m *model) unread() (n uint64) {
 	for _, e := range m.visible() {
-		if e.emitted && !e.read || !e.emitted && bytes.Compare(e.tail, m.readTail) > 0 {
+		if e.emitted && !e.read || !e.emitted && !e.quiet && bytes.Compare(e.tail, m.readTail) > 0 {
 			n++
 		}
 	}
@@ -90,7 +91,7 @@ func (m *model) emit(e *modelEntry, f linear.Final) {
 				was = o.tail
 			}
 		}
-		e.read = bytes.Compare(was, m.readTail) <= 0
+		e.read = e.quiet || bytes.Compare(was, m.readTail) <= 0
 		m.head, m.hash = f.Index, f.OrderHash
 	}
 	e.emitted, e.final = true, f
@@ -176,6 +177,8 @@ func (p *play) add() Entry {
 		x.Line = &Line{KeyID: ordering.KeyID{7}}
 		e.readable = false
 	}
+	x.Quiet = chance(p.r, 20)
+	e.quiet = x.Quiet
 	e.id, e.hash, e.tail = x.Entry.ID(), x.Entry.Hash(), tailPlace(x.Entry.Key())
 	p.m.entries = append(p.m.entries, e)
 	if e.line {

@@ -159,14 +159,14 @@ func (q *statements) prepare(ctx context.Context, db *sql.DB) error {
 				SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
 					AND place > (SELECT read_final FROM rooms WHERE id = ?1) AND place < x'01' AND was_read = 0 LIMIT ?2)
 				UNION ALL SELECT * FROM (SELECT 1 FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
-					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) LIMIT ?2)
+					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) AND was_read = 0 LIMIT ?2)
 				LIMIT ?2)) FROM rooms WHERE id = ?1`},
 
 		{&q.firstUnread, `SELECT (SELECT o.origin FROM origins o WHERE o.num = e.origin), seq FROM (
 				SELECT * FROM (SELECT origin, seq FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
 					AND place > (SELECT read_final FROM rooms WHERE id = ?1) AND place < x'01' AND was_read = 0 ORDER BY place LIMIT 1)
 				UNION ALL SELECT * FROM (SELECT origin, seq FROM entries INDEXED BY lines_shown WHERE room = ` + roomNum + ` AND hidden = 0
-					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) ORDER BY place LIMIT 1)
+					AND place > (SELECT read_tail FROM rooms WHERE id = ?1) AND was_read = 0 ORDER BY place LIMIT 1)
 				LIMIT 1) e`},
 		{&q.readUpTo, `SELECT read_final FROM rooms WHERE id = ?`},
 		{&q.entry, `SELECT arrived_ms, bytes FROM entries

@@ -73,8 +73,8 @@ func (t *writer) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&t.findOrigin, `SELECT num FROM origins WHERE origin = ?`},
 		{&t.addOrigin, `INSERT INTO origins (origin, tag) VALUES (?, ?)`},
 
-		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, arrived_ms, branch, hidden, ` + lineColumns + `)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
+		{&t.addEntry, `INSERT INTO entries (room, origin, seq, run, sig, bytes, place, stamp, payload, arrived_ms, branch, hidden, was_read, ` + lineColumns + `)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
 		{&t.getPlace, `SELECT count(*) FILTER (WHERE bytes = ?4), coalesce(max(branch), 0), count(final) FROM entries WHERE room = ?1 AND origin = ?2 AND seq = ?3`},
 		{&t.countRun, `SELECT count(DISTINCT seq) FROM entries WHERE room = ? AND origin = ? AND seq BETWEEN ? AND ?`},
 		{&t.lineAt, `SELECT num, place, hidden, readable, bytes FROM entries WHERE room = ? AND origin = ? AND seq = ? AND branch = 0 AND place IS NOT NULL`},
@@ -396,7 +396,7 @@ func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num 
 	}
 	add := func(branch int64) (int64, error) {
 		values := make([]any, 0, entryColumns)
-		values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload, time.Now().UnixMilli(), branch, branch > 0)
+		values = append(values, room, origin, int64(e.Seq), x.Run, sig, e.Bytes(), place, st.client, st.payload, time.Now().UnixMilli(), branch, branch > 0, x.Quiet)
 		return insert(ctx, t.addEntry, appendLine(values, x.Line))
 	}
 	if !x.Beside {
@@ -417,7 +417,7 @@ func (t *writer) addOne(ctx context.Context, room, origin int64, x *Entry) (num 
 	return num, shown + more, err
 }
 
-const entryColumns = 18 // values of addEntry
+const entryColumns = 19 // values of addEntry
 
 // insert returns the new row's number, 0 when it was in conflict with another.
 func insert(ctx context.Context, st *sql.Stmt, values []any) (int64, error) {
