@@ -51,6 +51,7 @@ type standing struct {
 	Tentative  uint64   `json:"tentative"`
 	WaitingFor []string `json:"waiting_for"`
 	Diverged   uint64   `json:"diverged"`
+	Forked     []string `json:"forked"`
 }
 
 func (m *member) standings() []standing {

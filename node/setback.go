@@ -24,7 +24,7 @@ import (
 
 // Waits of saying again what was set aside.
 const (
-	salvageAgain   = 5 * time.Second // after it failed, doubling
+	salvageAgain   = 5 * time.Second // after it failed, or not all of it is final yet; doubling
 	salvageSlowest = 10 * time.Minute
 )
 
@@ -172,11 +172,13 @@ func (r *room) salvage() {
 	r.saves = true
 	r.n.goFor(func(ctx context.Context) {
 		for pause := salvageAgain; ; pause = min(2*pause, salvageSlowest) {
-			err := r.sayAside(ctx)
-			if err == nil || ctx.Err() != nil {
+			done, err := r.sayAside(ctx)
+			if done || ctx.Err() != nil {
 				break
 			}
-			r.log.Warn("could not say again all that was set aside", "error", err)
+			if err != nil {
+				r.log.Warn("could not say again all that was set aside", "error", err)
+			}
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -186,47 +188,61 @@ func (r *room) salvage() {
 	})
 }
 
-// sayAside says again what was set aside and drops it. Own words carry their old
-// stamps, and others' runs are themselves, so what the room has already is no news
-// to it, however often this is done.
-func (r *room) sayAside(ctx context.Context) error {
+// sayAside says again what was set aside, and drops it once the own words in it are
+// final: until then another branch may still win over that by which the room has
+// them. Own words carry their old stamps, and others' runs are themselves, so what
+// the room has already is no news to it, however often this is done.
+func (r *room) sayAside(ctx context.Context) (done bool, err error) {
 	asides, err := r.n.store.Asides(ctx, r.id)
 	if err != nil {
-		return err
+		return false, err
 	}
+	done = true
 	for _, a := range asides {
 		wants := make([]ordering.Want, len(a.Origins))
 		for i, o := range a.Origins {
 			wants[i].Origin = o
 		}
+		final := true
 		for run, err := range r.n.store.Runs(ctx, a.ID, wants, 0) {
 			if err != nil {
-				return err
+				return false, err
 			}
 			if run.Origin().Device == r.n.id.origin.Device {
-				err = r.sayAgain(ctx, run)
-			} else {
-				err = r.offer(ctx, run)
-			}
-			if err != nil {
-				return err
+				said, err := r.sayAgain(ctx, run)
+				if err != nil {
+					return false, err
+				}
+				final = final && said == 0
+			} else if err := r.offer(ctx, run); err != nil {
+				return false, err
 			}
 		}
+		if !final {
+			done = false
+			continue
+		}
 		if err := r.n.store.DropAside(ctx, a.ID); err != nil {
-			return err
+			return false, err
 		}
 		r.log.Info("what was set aside is said")
 	}
-	return nil
+	return done, nil
 }
 
-// sayAgain says what people said in an own run, and renews those own acts that
-// others wait for; it returns when that is durable.
-func (r *room) sayAgain(ctx context.Context, run ordering.Run) error {
+// sayAgain says what people said in an own run and is not final, and renews those
+// own acts that others wait for. It returns how many that were, once they are
+// durable.
+func (r *room) sayAgain(ctx context.Context, run ordering.Run) (int, error) {
 	var says []*saying
 	answers := make(chan error, len(run.Entries))
 	for _, e := range run.Entries {
 		s := &saying{kind: e.Kind, stamp: e.Client, reply: func(_ ordering.Ref, _ bool, err error) { answers <- err }}
+		if final, err := r.isSaid(ctx, e.Client); err != nil {
+			return 0, err
+		} else if final {
+			continue
+		}
 		switch {
 		case !e.Kind.Sealed() || e.Kind.Plain():
 			s.body = e.Body
@@ -246,16 +262,32 @@ func (r *room) sayAgain(ctx context.Context, run ordering.Run) error {
 		r.sayings = append(r.sayings, says...)
 		return len(says)
 	})
+	if err != nil {
+		return 0, err
+	}
+	waits := 0
 	for range said {
-		var one error
-		if one, err = await(ctx, r, answers); err != nil {
-			break
-		}
-		if one != nil && chat.CodeOf(one) != chat.CodeConflict { // another text took the id meanwhile
-			return one
+		one, err := await(ctx, r, answers)
+		switch {
+		case err != nil:
+			return 0, err
+		case chat.CodeOf(one) == chat.CodeConflict: // another text took the id meanwhile
+		case one != nil:
+			return 0, one
+		default:
+			waits++
 		}
 	}
-	return err
+	return waits, nil
+}
+
+// isSaid reports whether what a client handed in is final.
+func (r *room) isSaid(ctx context.Context, s *ordering.Stamp) (bool, error) {
+	if s == nil {
+		return false, nil
+	}
+	row, found, err := r.n.store.Client(ctx, r.id, s.Key, s.ID)
+	return found && row.Final.Index > 0, err
 }
 
 // owes reports whether an own act without a stamp is unknown to the room.

@@ -272,3 +272,36 @@ func TestARestoredCopyThatIsKilledGoesOn(t *testing.T) {
 		t.Errorf("%d were sent, %d are here", sent, heard)
 	}
 }
+
+// TestWhatWasSetAsideIsKeptUntilItIsFinal: a tentative line may still lose to
+// another branch of a fork.
+func TestWhatWasSetAsideIsKeptUntilItIsFinal(t *testing.T) {
+	t.Parallel()
+	nodes := party(t, "n1", "n2")
+	a, b := nodes[0], nodes[1]
+	a.until("both are in the view", func() bool { return len(a.status().View) == 2 })
+	b.stop()
+	id := a.say("alone").ID
+	again := func() int {
+		r := a.inner()
+		said := 0
+		for run, err := range a.store.Runs(t.Context(), r.id, []ordering.Want{{Origin: r.self}}, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if run.Last().ID().String() == id {
+				said += must(r.sayAgain(t.Context(), run))(t)
+			}
+		}
+		return said
+	}
+	if n := again(); n == 0 {
+		t.Error("a line that is not final counts as said for good")
+	}
+	b = b.again()
+	a.untilFinal(id)
+	if n := again(); n > 0 {
+		t.Errorf("%d final lines are said again", n)
+	}
+	a.onceEach("alone")
+}
