@@ -600,6 +600,7 @@ func (c *canon) look(n *node) {
 			c.chooses(n, to)
 		}
 	}
+	n.ailing = n.unfit
 	if o.Leading == n.leading && (!o.Leading || o.Term == n.term) {
 		return
 	}
@@ -683,7 +684,7 @@ func (c *canon) saidRaft(n *node, b []byte) {
 // not wait.
 func (c *canon) chooses(n, to *node) {
 	w := n.w
-	if n.draining || !n.diskOK() || n.leaving || to.rank(n) < 0 {
+	if n.ailing || n.leaving || to.rank(n) < 0 {
 		return
 	}
 	heard := w.now - n.sides[to.i].since

@@ -94,6 +94,8 @@ type node struct {
 	lostAt  time.Duration   // since when it leads without a quorum; -1: it does not
 	choice  ordering.Origin // to whom it hands leadership over
 	gaveUp  time.Duration   // last time it was seen to hand leadership over
+	unfit   bool            // its core was told that its disk takes no writes, or that it is to end
+	ailing  bool            // so it was at some time since the last look
 	leaving bool            // no member for long
 	forge   bool            // the next run that it says, it says in two ways
 	setback bool            // its disk is older than what it said
@@ -215,8 +217,8 @@ func (n *node) reload() {
 			w.failf(n.i, "U10", "founding: %v", err)
 		}
 	}
-	if !n.diskOK() || n.draining {
-		n.core.Health(n.clock(), n.diskOK(), n.draining)
+	if n.unfit, n.ailing = false, false; !n.diskOK() || n.draining {
+		n.tellHealth()
 	}
 	for j, peer := range w.nodes {
 		if n.sides[j].session != 0 {
@@ -571,9 +573,15 @@ func (n *node) setDisk(full, low bool) {
 func (n *node) health() {
 	n.input("health", func() {
 		if n.core != nil {
-			n.core.Health(n.clock(), n.diskOK(), n.draining)
+			n.tellHealth()
 		}
 	})
+}
+
+func (n *node) tellHealth() {
+	n.unfit = !n.diskOK() || n.draining
+	n.ailing = n.ailing || n.unfit
+	n.core.Health(n.clock(), n.diskOK(), n.draining)
 }
 
 // freeze stops the process; thaw continues it.
