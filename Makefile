@@ -43,7 +43,7 @@ build: bin/tertulia bin/tertulia-headless ## build both programs into bin
 
 bin/tertulia:
 	@.ci/need-go
-	CGO_ENABLED=1 go build -tags x11 -ldflags '$(LDFLAGS)' -o $@ .
+	CGO_ENABLED=1 go build -tags 'x11 no_animations' -ldflags '$(LDFLAGS)' -o $@ .
 
 bin/tertulia-headless:
 	@.ci/need-go
