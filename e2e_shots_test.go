@@ -296,6 +296,14 @@ func (s *studio) shots(w *window, d dress, view string, forms ...form) {
 	w.shape(forms[0])
 }
 
+// network opens the page of the open room's network, whose answer takes a while on
+// a machine that draws four windows.
+func (w *window) network() {
+	w.screen.t.Helper()
+	w.strike("ctrl+i")
+	time.Sleep(3 * shotAnswer)
+}
+
 func (w *window) shape(f form) {
 	w.screen.t.Helper()
 	w.do("windowmove", w.id, "0", "0", "windowsize", w.id, fmt.Sprint(f.width), fmt.Sprint(f.height))
@@ -403,8 +411,7 @@ func (s *studio) talk(t *testing.T, d dress, forms ...form) {
 	s.until(s.ana, roomGarden, func(r *chat.Room) bool { return r.Unread > 0 })
 	s.must(s.as(n2).Typing(t.Context(), s.rooms[roomBooks]))
 	s.shots(w, d, "room", forms...)
-	w.strike("ctrl+i")
-	time.Sleep(shotAnswer)
+	w.network()
 	s.shots(w, d, "network", forms...)
 	w.strike("Escape", "ctrl+comma")
 	s.shots(w, d, "settings", forms...)
@@ -463,7 +470,7 @@ func (s *studio) others(w *window, d dress) {
 	other("merge")
 	w.strike("Escape", "alt+Up")
 	other("unread")
-	w.strike("ctrl+i")
+	w.network()
 	other("leader-network")
 }
 
@@ -475,7 +482,7 @@ func (s *studio) alone(t *testing.T, d dress) {
 	w.do("type", "--delay", "20", "Is anybody here?")
 	w.strike("Return")
 	s.shots(w, d, "other-alone", wide)
-	w.strike("ctrl+i")
+	w.network()
 	s.shots(w, d, "other-alone-network", wide)
 	w.close()
 }

@@ -357,7 +357,7 @@ type Turn struct {
 	Term   uint64
 	Leader string // "" = none for now
 	Epoch  uint64
-	Order  Order
+	Order  Order // that of the room: without a leader who leads moves it from epoch to epoch
 	View   []string
 	Reason string
 }

@@ -444,6 +444,9 @@ func (r *room) tell(events []core.Event) {
 
 // turn notes a change in who leads or in what moves the room's order.
 func (r *room) turn(e chat.Event, reason string) {
+	if v := r.view.Load(); e.Order == "" && v != nil {
+		e.Order = orderOf(v.mode())
+	}
 	r.turns = append(r.turns, chat.Turn{
 		Time: time.Now(), Type: e.Type, Term: e.Term, Leader: e.Leader, Epoch: e.Epoch, Order: e.Order, View: e.View, Reason: reason,
 	})

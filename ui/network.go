@@ -326,10 +326,14 @@ func (n *network) leads() string {
 func turnText(t *chat.Turn, who writers) string {
 	switch t.Type {
 	case chat.EventLeader:
-		if t.Leader == "" {
-			return tr(textNoLeaderNow, args{"Term": count(t.Term)})
+		someone, nobody := textLeads, textNoLeaderNow
+		if t.Order == chat.Lamport {
+			someone, nobody = textCoordinates, textNoCoordinator
 		}
-		return tr(textLeads, args{"Leader": visibleLine(who.name(t.Leader)), "Term": count(t.Term)})
+		if t.Leader == "" {
+			return tr(nobody, args{"Term": count(t.Term)})
+		}
+		return tr(someone, args{"Leader": visibleLine(who.name(t.Leader)), "Term": count(t.Term)})
 	case chat.EventEpoch:
 		text := tr(textTurnEpoch, args{"Epoch": count(t.Epoch), "Order": orderName(t.Order)})
 		if len(t.View) > 0 {

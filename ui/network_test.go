@@ -252,9 +252,12 @@ func TestEveryConnectionAndEveryTurnHasWords(t *testing.T) {
 		}
 	}
 	for want, turn := range map[string]chat.Turn{
-		"bob leads, term 3":                {Type: chat.EventLeader, Leader: "bob", Term: 3},
-		"No leader for now, term 4":        {Type: chat.EventLeader, Term: 4},
-		"Epoch 2: No leader, with a and b": {Type: chat.EventEpoch, Epoch: 2, Order: chat.Lamport, View: []string{"a", "b"}},
+		"bob leads, term 3":         {Type: chat.EventLeader, Leader: "bob", Term: 3},
+		"No leader for now, term 4": {Type: chat.EventLeader, Term: 4},
+
+		"bob looks after the epochs, term 3":            {Type: chat.EventLeader, Order: chat.Lamport, Leader: "bob", Term: 3},
+		"Nobody looks after the epochs for now, term 4": {Type: chat.EventLeader, Order: chat.Lamport, Term: 4},
+		"Epoch 2: No leader, with a and b":              {Type: chat.EventEpoch, Epoch: 2, Order: chat.Lamport, View: []string{"a", "b"}},
 	} {
 		if got := turnText(&turn, nil); got != want {
 			t.Errorf("turn = %q, want %q", got, want)

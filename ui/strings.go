@@ -211,6 +211,8 @@ const (
 	textNobodyLeads    = "Nobody: every member has the same say."
 	textLeads          = "{{.Leader}} leads, term {{.Term}}"
 	textNoLeaderNow    = "No leader for now, term {{.Term}}"
+	textCoordinates    = "{{.Leader}} looks after the epochs, term {{.Term}}"
+	textNoCoordinator  = "Nobody looks after the epochs for now, term {{.Term}}"
 	textTurnEpoch      = "Epoch {{.Epoch}}: {{.Order}}"
 	textTurnWith       = "with {{.Names}}"
 	textEveryOrder     = "The order here and elsewhere"
