@@ -17,8 +17,16 @@ import (
 type paint struct {
 	widget.BaseWidget
 
+	self  fyne.Widget // what embeds this
 	min   fyne.Size
 	place func(size fyne.Size) []fyne.CanvasObject
+}
+
+// ExtendBaseWidget is to be called with the widget that embeds p: only by that does
+// the toolkit know what has to be painted anew.
+func (p *paint) ExtendBaseWidget(w fyne.Widget) {
+	p.self = w
+	p.BaseWidget.ExtendBaseWidget(w)
 }
 
 // CreateRenderer implements fyne.Widget.
@@ -44,7 +52,7 @@ func (r *paintRenderer) Destroy()                     {}
 func (r *paintRenderer) Refresh() {
 	r.size = r.paint.Size()
 	r.objects = r.paint.place(r.size)
-	canvas.Refresh(r.paint)
+	canvas.Refresh(r.paint.self)
 }
 
 // tappable is a paint that can be clicked.

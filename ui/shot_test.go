@@ -303,6 +303,9 @@ func (s *stage) room(id string) *chat.Room {
 // picture fails when nothing is drawn.
 func (s *stage) picture(name string) {
 	s.t.Helper()
+	if known(s.t, s.win.win.Content()) == 0 {
+		s.t.Errorf("%s: nothing of our own is drawn", name)
+	}
 	img := s.win.win.Canvas().Capture()
 	seen := map[any]bool{}
 	for y := 0; y < img.Bounds().Dy(); y += 3 {

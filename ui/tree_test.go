@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"testing"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/test"
@@ -20,6 +22,25 @@ func each(o fyne.CanvasObject, visit func(fyne.CanvasObject)) {
 			each(c, visit)
 		}
 	}
+}
+
+// known fails the test where a widget asks for the painting of something else than
+// itself, which no window has.
+func known(t *testing.T, o fyne.CanvasObject) (painted int) {
+	t.Helper()
+	each(o, func(o fyne.CanvasObject) {
+		w, ok := o.(fyne.Widget)
+		if !ok {
+			return
+		}
+		if r, ok := test.WidgetRenderer(w).(*paintRenderer); ok {
+			painted++
+			if r.paint.self != w {
+				t.Errorf("a %T asks for the painting of a %T", w, r.paint.self)
+			}
+		}
+	})
+	return painted
 }
 
 func buttonsIn(o fyne.CanvasObject) (buttons []*widget.Button) {
