@@ -58,6 +58,6 @@ func (w *Window) close() {
 		return
 	}
 	w.hidden = true
+	w.look() // first: hiding takes a while
 	w.win.Hide()
-	w.look()
 }
