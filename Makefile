@@ -41,6 +41,8 @@ three: bin/tertulia-headless ## three nodes on this machine, to talk to each oth
 
 build: bin/tertulia bin/tertulia-headless ## build both programs into bin
 
+# Without animations: for a blinking cursor the toolkit paints the whole window 12
+# times a second.
 bin/tertulia:
 	@.ci/need-go
 	CGO_ENABLED=1 go build -tags 'x11 no_animations' -ldflags '$(LDFLAGS)' -o $@ .

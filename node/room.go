@@ -425,6 +425,7 @@ func (r *room) tell(events []core.Event) {
 			for _, o := range e.View {
 				at.View = append(at.View, r.nameOf(o))
 			}
+			slices.Sort(at.View)
 		case core.Diverged:
 			r.log.Error("replicas differ in the final order; this one froze", "index", e.Index)
 			continue

@@ -298,7 +298,7 @@ func TestWhatWasSetAsideIsKeptUntilItIsFinal(t *testing.T) {
 	if n := again(); n == 0 {
 		t.Error("a line that is not final counts as said for good")
 	}
-	b = b.again()
+	b.again()
 	a.untilFinal(id)
 	if n := again(); n > 0 {
 		t.Errorf("%d final lines are said again", n)
