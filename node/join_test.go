@@ -9,6 +9,7 @@ import (
 
 	"tertulia/chat"
 	"tertulia/node/invite"
+	"tertulia/ordering"
 )
 
 func TestAnInviteWithoutLimitsIsAlwaysTheSame(t *testing.T) {
@@ -237,6 +238,9 @@ func TestALateJoinerSeesTheNewestFirstAndThenAll(t *testing.T) {
 	}
 	if previewed < previewSize || len(steps) < 2 {
 		t.Errorf("%d of the newest %d were there early, in %d steps", previewed, previewSize, len(steps))
+	}
+	if refused := must(a.Status(t.Context()))(t).Refused; refused[string(ordering.NotMember)] > 0 {
+		t.Errorf("who admits a member refuses what it asks for: %v", refused)
 	}
 	sameLists(count, a, b)
 	ids := make(map[string]bool)

@@ -323,6 +323,7 @@ func (r *room) admit(d ordering.DeviceKey, invite ordering.InviteKey, name strin
 				answer <- wire.JoinReply{Refused: wire.RefusedNotMember}
 				return
 			}
+			r.show() // or what it asks for at once would be refused
 			r.welcome(answer)
 		}})
 		return
