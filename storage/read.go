@@ -17,6 +17,7 @@ import (
 
 // Limits of what is asked.
 const (
+	aroundTries    = 3    // looks for a line that moves; one that is not shown is not found by any
 	MaxUnread      = 1000 // lines counted by Counts before it stops
 	maxSearchBytes = 1024 // of the text searched for
 	maxSearchWords = 32
@@ -301,11 +302,16 @@ func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows [
 	limit := bound(q.Limit)
 	switch {
 	case q.Around != nil:
-		at, err := s.Find(ctx, room, ordering.OriginTag(q.Around.Origin), q.Around.Seq)
-		if err != nil {
-			return nil, false, false, err
+		for try := 1; ; try++ { // the line may become final, and move, between two looks
+			at, err := s.Find(ctx, room, ordering.OriginTag(q.Around.Origin), q.Around.Seq)
+			if err != nil {
+				return nil, false, false, err
+			}
+			rows, older, newer, err = s.pageAround(ctx, room, at.Place(), limit)
+			if err != nil || try == aroundTries || slices.ContainsFunc(rows, func(r Row) bool { return r.ID == at.ID }) {
+				return rows, older, newer, err
+			}
 		}
-		return s.pageAround(ctx, room, at.Place(), limit)
 	case q.After != nil:
 		from := next(q.After)
 		rows, newer, err = s.after(ctx, room, from, limit)

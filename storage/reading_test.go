@@ -152,3 +152,46 @@ func TestAnEntryTellsWhenItCameAndWhoWroteSince(t *testing.T) {
 		t.Errorf("written in an hour by %v, %v", writers, err)
 	}
 }
+
+// TestAPageAroundALineHasItWhileItBecomesFinal: between the look where a line
+// stands and that around there it may have moved.
+func TestAPageAroundALineHasItWhileItBecomesFinal(t *testing.T) {
+	const lines = 300
+	s, room := open(t, t.TempDir()), testRoom(1)
+	a := newAuthor(1, room)
+	entries := make([]Entry, lines)
+	for i := range entries {
+		entries[i] = a.say(uint64(i)+1, "x")
+	}
+	commit(t, s, room, entries...)
+	ordered := make(chan error, 1)
+	go func() {
+		for i, e := range entries {
+			f := linear.Final{ID: e.Entry.ID(), Hash: e.Entry.Hash(), Fate: linear.Shown, Index: uint64(i) + 1}
+			if err := s.Commit(t.Context(), &Write{Room: room, Finals: []linear.Final{f}}); err != nil {
+				ordered <- err
+				return
+			}
+		}
+		close(ordered)
+	}()
+	for {
+		select {
+		case err := <-ordered:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+		head, _, err := s.Head(t.Context(), room)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := entries[min(head, lines-1)].Entry.ID()
+		rows, _, _, err := s.Page(t.Context(), room, Query{Around: &id, Limit: 1})
+		if err != nil || len(rows) != 1 || rows[0].ID != id {
+			t.Fatalf("the page around %s is %v, %v", id, rows, err)
+		}
+	}
+}

@@ -78,17 +78,17 @@ func (b *button) CreateRenderer() fyne.WidgetRenderer {
 
 // FocusGained implements fyne.Focusable.
 func (b *button) FocusGained() {
-	b.ringed(true)
+	b.mark(true)
 	b.Button.FocusGained()
 }
 
 // FocusLost implements fyne.Focusable.
 func (b *button) FocusLost() {
-	b.ringed(false)
+	b.mark(false)
 	b.Button.FocusLost()
 }
 
-func (b *button) ringed(shown bool) {
+func (b *button) mark(focused bool) {
 	if b.ring == nil {
 		return
 	}
@@ -97,7 +97,7 @@ func (b *button) ringed(shown bool) {
 		b.ring.StrokeColor = theme.Color(theme.ColorNameForegroundOnPrimary)
 	}
 	b.ring.CornerRadius = theme.Size(theme.SizeNameButtonRadius) - ringInset
-	b.ring.Hidden = !shown
+	b.ring.Hidden = !focused
 }
 
 const ringInset = 2
