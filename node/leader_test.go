@@ -233,8 +233,8 @@ func allWriteAtOnce(nodes ...*rig) []chat.Message {
 	return sameFinals(each*len(nodes), nodes...)
 }
 
+// Not in parallel: on a machine that stalls, another may lead for a while.
 func TestTheHighestNumberLeadsAndAllFinalsAreEqual(t *testing.T) {
-	t.Parallel()
 	nodes, _ := court(t, "n2", "n9", "n10") // as strings, n10 would be the lowest
 	list := allWriteAtOnce(nodes...)
 	for _, m := range list {
