@@ -600,7 +600,7 @@ func (c *canon) look(n *node) {
 			c.chooses(n, to)
 		}
 	}
-	n.ailing = n.unfit
+	n.ailing, n.looked = n.unfit, w.now
 	if o.Leading == n.leading && (!o.Leading || o.Term == n.term) {
 		return
 	}
@@ -687,7 +687,11 @@ func (c *canon) chooses(n, to *node) {
 	if n.ailing || n.leaving || to.rank(n) < 0 {
 		return
 	}
-	heard := w.now - n.sides[to.i].since
+	side := &n.sides[to.i]
+	heard := w.now - side.since
+	if side.suspected && side.since >= n.looked { // it chose before that
+		heard = side.lasted
+	}
 	stuck := max(n.stall, n.stuckTo())
 	heldUp := stuck > 0 && w.now-stuck < w.hold() // by its disk: it hears late who went and came
 	if least := w.hold() - w.hold()/20; heard < least && !heldUp {

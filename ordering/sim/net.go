@@ -45,6 +45,7 @@ type side struct {
 	session   uint64 // 0: not connected
 	suspected bool
 	since     time.Duration // of suspected, or of the session
+	lasted    time.Duration // how long it had been heard before it was suspected last
 	vital     room.Vital    // as last heard
 	watch     int           // version of the suspicion under way
 }
@@ -270,6 +271,9 @@ func (n *node) suspect(peer *node, yes bool) {
 	s := &n.sides[peer.i]
 	if s.suspected == yes {
 		return
+	}
+	if yes {
+		s.lasted = n.w.now - s.since
 	}
 	s.suspected, s.since = yes, n.w.now
 	n.w.moved = true

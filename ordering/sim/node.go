@@ -96,6 +96,7 @@ type node struct {
 	gaveUp  time.Duration   // last time it was seen to hand leadership over
 	unfit   bool            // its core was told that its disk takes no writes, or that it is to end
 	ailing  bool            // so it was at some time since the last look
+	looked  time.Duration   // when it was looked at last
 	leaving bool            // no member for long
 	forge   bool            // the next run that it says, it says in two ways
 	setback bool            // its disk is older than what it said
