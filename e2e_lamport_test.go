@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -33,7 +34,25 @@ func peers(t *testing.T, names ...string) []*member {
 	until(t, "all are in the view", patience, members, func(s standing) bool {
 		return s.Ordering == "lamport" && len(s.View) == len(names) && len(s.Voters) == voters
 	})
+	for _, m := range members { // and will find each other, whoever of them is away
+		eventually(t, m.name+" hears all others", func() bool { return m.connected() == len(names)-1 })
+	}
 	return members
+}
+
+// connected returns with how many a member is connected.
+func (m *member) connected() (n int) {
+	m.t.Helper()
+	var s struct{ Peers []struct{ State string } }
+	if err := json.Unmarshal([]byte(m.command("status", "--json")), &s); err != nil {
+		m.t.Fatalf("status of %s: %v", m.name, err)
+	}
+	for _, p := range s.Peers {
+		if p.State == "connected" {
+			n++
+		}
+	}
+	return n
 }
 
 func viewOf(names ...string) func(standing) bool {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,27 @@ import (
 	"tertulia/chat"
 	"tertulia/node/invite"
 	"tertulia/ordering"
+	"tertulia/storage"
 )
+
+// Where somebody is who was never met is known by a third, and still so when that
+// one is away.
+func TestAddressesToldByAMemberOutliveARestart(t *testing.T) {
+	t.Parallel()
+	a, b, c := start(t, loopback(t, "a")), start(t, loopback(t, "b")), start(t, loopback(t, "c"))
+	a.create(lobby)
+	b.join(a.invite(chat.InviteOptions{}))
+	b.stop()
+	c.join(a.invite(chat.InviteOptions{}))
+	c.until("it is told where b is", func() bool {
+		return slices.ContainsFunc(must(c.store.Peers(t.Context()))(t), func(p storage.Peer) bool { return p.Device == b.device() })
+	})
+	c.stop()
+	c = c.again()
+	if addrs := c.net.AddrsOf(b.device()); !slices.ContainsFunc(addrs, func(s string) bool { return withoutPeer(s) == b.addr }) {
+		t.Errorf("%s is at %v", b.addr, addrs)
+	}
+}
 
 func TestAnInviteWithoutLimitsIsAlwaysTheSame(t *testing.T) {
 	t.Parallel()

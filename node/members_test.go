@@ -237,6 +237,7 @@ type stranger struct {
 func (s *stranger) PeerUp(d ordering.DeviceKey, _ wire.Hello)   { s.up <- d }
 func (s *stranger) PeerDown(ordering.DeviceKey, p2p.DownReason) {}
 func (s *stranger) PeerSuspected(ordering.DeviceKey, bool)      {}
+func (s *stranger) PeerAddrs(ordering.DeviceKey)                {}
 func (s *stranger) PeerHealth(ordering.DeviceKey, p2p.Health)   {}
 func (s *stranger) ServeFinals(context.Context, ordering.DeviceKey, wire.FinalsRequest, func(uint64, []ordering.Listed) error) error {
 	return nil

@@ -150,7 +150,20 @@ func (h *handler) PeerUp(d ordering.DeviceKey, hello wire.Hello) {
 	n.share(d)
 	n.emit(chat.Event{Type: chat.EventPeer, NodeID: n.nameOf(d), State: string(chat.PeerConnected)})
 	n.notify()
-	n.goFor(func(ctx context.Context) { n.keepAddrs(ctx, d, name) })
+}
+
+// PeerAddrs notes where a member listens, for the next start.
+func (h *handler) PeerAddrs(d ordering.DeviceKey) {
+	n := (*Node)(h)
+	n.goFor(func(ctx context.Context) {
+		name, addrs := n.nameOf(d), n.net.AddrsOf(d)
+		if len(addrs) == 0 {
+			return
+		}
+		if err := n.store.SavePeer(ctx, d, name, addrs, time.Now().UnixMilli()); err != nil {
+			n.log.Warn("could not keep a peer's addresses", "peer", name, "error", err)
+		}
+	})
 }
 
 func (h *handler) PeerDown(d ordering.DeviceKey, reason p2p.DownReason) {
@@ -430,17 +443,6 @@ func (n *Node) bootstraps() []string {
 		addrs = append(addrs, addrsOf(s)...)
 	}
 	return addrs
-}
-
-// keepAddrs notes where a member listens, for the next start.
-func (n *Node) keepAddrs(ctx context.Context, d ordering.DeviceKey, name string) {
-	addrs := n.net.AddrsOf(d)
-	if len(addrs) == 0 {
-		return
-	}
-	if err := n.store.SavePeer(ctx, d, name, addrs, time.Now().UnixMilli()); err != nil {
-		n.log.Warn("could not keep a peer's addresses", "peer", name, "error", err)
-	}
 }
 
 // withoutPeer cuts the peer's id off a multiaddr.

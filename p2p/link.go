@@ -94,8 +94,8 @@ func (n *Network) Members(members []ordering.DeviceKey) {
 }
 
 func (n *Network) setMembers(members []ordering.DeviceKey) {
+	known := map[ordering.DeviceKey]addrRecord{} // of those who were no members
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	want := map[ordering.DeviceKey]bool{}
 	for _, d := range members {
 		if d != n.self {
@@ -122,6 +122,15 @@ func (n *Network) setMembers(members []ordering.DeviceKey) {
 			l.member = true
 			n.hearsVersion.Add(1)
 			n.host.ConnManager().Protect(l.id, memberTag)
+			if r, ok := n.records[d]; ok {
+				known[d] = r
+			}
+		}
+	}
+	n.mu.Unlock()
+	for d, r := range known {
+		if e, _, err := discovery.Unpack(r.envelope); err == nil {
+			n.hold(d, e)
 		}
 	}
 }

@@ -84,6 +84,9 @@ type Handler interface {
 	// PeerSuspected comes between PeerUp and PeerDown.
 	PeerSuspected(d ordering.DeviceKey, suspected bool)
 	PeerHears(d ordering.DeviceKey, hears []ordering.DeviceKey)
+	// PeerAddrs comes when a member's signed addresses are known or are others
+	// than before, whether it is up or not. AddrsOf returns them.
+	PeerAddrs(d ordering.DeviceKey)
 	// PeerHealth comes when it changes; of a peer that is up, it is DiskOK and
 	// not Draining until told otherwise.
 	PeerHealth(d ordering.DeviceKey, h Health)

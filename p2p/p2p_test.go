@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"tertulia/ordering"
@@ -59,6 +60,7 @@ func (s *scribe) PeerSuspected(d ordering.DeviceKey, b bool) { s.calls <- said{"
 func (s *scribe) PeerHears(d ordering.DeviceKey, h []ordering.DeviceKey) {
 	s.calls <- said{"hears", d, h}
 }
+func (s *scribe) PeerAddrs(d ordering.DeviceKey)            { s.calls <- said{"addrs", d, nil} }
 func (s *scribe) PeerHealth(d ordering.DeviceKey, h Health) { s.calls <- said{"health", d, h} }
 func (s *scribe) SharedRooms(d ordering.DeviceKey, r []ordering.RoomID) {
 	s.calls <- said{"shared", d, r}
@@ -854,6 +856,39 @@ func TestMembersPassOnAddresses(t *testing.T) {
 		x.Members(others)
 	}
 	c.await(t, "up", a.Self())
+}
+
+// Who came by itself is known by what it said as it came, and no longer than some
+// minutes after it went, unless it is a member.
+func TestAMembersAddressesStayKnownWhileItIsAway(t *testing.T) {
+	a, b, c := start(t, 1), start(t, 2), start(t, 3)
+	for _, x := range []*node{a, c} {
+		x.Remember(b.Self(), b.Addrs())
+		x.Members([]ordering.DeviceKey{b.Self()})
+		b.await(t, "up", x.Self())
+	}
+	b.Members([]ordering.DeviceKey{a.Self()})
+	b.await(t, "addrs", a.Self())
+	for _, x := range []*node{a, c} {
+		id, err := idOf(x.Self())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); len(b.AddrsOf(x.Self())) == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("it is never identified")
+			}
+		}
+		for _, passing := range []time.Duration{peerstore.ConnectedAddrTTL, peerstore.RecentlyConnectedAddrTTL} {
+			b.host.Peerstore().UpdateAddrs(id, passing, 0)
+		}
+	}
+	if got := b.AddrsOf(a.Self()); len(got) != len(a.Addrs()) {
+		t.Errorf("the member's are %v", got)
+	}
+	if got := b.AddrsOf(c.Self()); len(got) > 0 {
+		t.Errorf("the stranger's are %v", got)
+	}
 }
 
 func TestAddressesArePassedOnOnlyInsideARoom(t *testing.T) {

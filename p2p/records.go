@@ -15,21 +15,34 @@ import (
 const recordBytes = 256 << 10
 
 // learn keeps a device's signed addresses, to pass them on to those who share a
-// room with it.
+// room with it, and tells the Handler if it is a member.
 func (n *Network) learn(d ordering.DeviceKey, e *record.Envelope) {
 	seq, b, err := discovery.Packed(e)
 	if err != nil || len(b) > wire.MaxPeerRecord {
 		return
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	old, known := n.records[d]
 	if known && old.seq >= seq || !known && len(n.records) >= maxRemembered {
+		n.mu.Unlock()
 		return
 	}
 	n.records[d] = addrRecord{seq, b}
 	n.untold = true
+	l := n.links[d]
+	member := l != nil && l.member
+	n.mu.Unlock()
 	n.wake()
+	if member {
+		n.hold(d, e)
+	}
+}
+
+// hold keeps a member's addresses for as long as the host runs, where those of
+// others go some minutes after their last connection, and tells the Handler.
+func (n *Network) hold(d ordering.DeviceKey, e *record.Envelope) {
+	discovery.Consume(n.host, e)
+	n.cfg.Handler.PeerAddrs(d)
 }
 
 // learnAll takes in what a member passed on. Only addresses of members are of
