@@ -24,15 +24,26 @@ type peer struct {
 	name    string
 	rooms   map[ordering.RoomID]bool // those it says to share with us
 	vital   core.Vital
+	shown   int // Admit entries by which it would be listened to
 }
 
 // sharing returns the connected peers that say to share a room.
 func (n *Node) sharing(id ordering.RoomID) map[ordering.DeviceKey]peer {
+	return n.peersWhere(func(p peer) bool { return p.rooms[id] })
+}
+
+// unaware returns the connected peers that told which rooms they share, and did not
+// name this one.
+func (n *Node) unaware(id ordering.RoomID) map[ordering.DeviceKey]peer {
+	return n.peersWhere(func(p peer) bool { return p.rooms != nil && !p.rooms[id] })
+}
+
+func (n *Node) peersWhere(match func(peer) bool) map[ordering.DeviceKey]peer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	found := make(map[ordering.DeviceKey]peer)
 	for d, p := range n.peers {
-		if p.rooms[id] {
+		if match(p) {
 			found[d] = p
 		}
 	}
@@ -240,7 +251,9 @@ func (h *handler) Message(d ordering.DeviceKey, id ordering.RoomID, m ordering.M
 	n := (*Node)(h)
 	r := n.room(id)
 	if r == nil || !r.view.Load().eligible(d) {
-		n.count(ordering.NotMember)
+		if push, ok := m.(*ordering.Push); r == nil || !ok || !h.meet(d, r, push.Run) {
+			n.count(ordering.NotMember)
+		}
 		return
 	}
 	switch m := m.(type) {

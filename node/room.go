@@ -79,6 +79,9 @@ type room struct {
 	keysAt   time.Time // when to ask for missing keys again
 	wantKeys map[ordering.KeyID]*wanted
 	stallAt  time.Time // when joining is taken to be stuck
+
+	introduced map[ordering.DeviceKey]uint64             // to whom this device showed how it was admitted, and in which session
+	vouched    map[ordering.DeviceKey]ordering.DeviceKey // who is listened to, and who admitted it
 }
 
 // roomView is what others may know of a room, made anew after each change.
@@ -94,7 +97,7 @@ type roomView struct {
 	self      bool                       // this device may write
 	origin    ordering.Origin            // and under which it does
 	order     core.Order
-	seats     map[ordering.DeviceKey]bool // of the control log
+	guests    map[ordering.DeviceKey]bool // no members, and told of the room: seats of the control log, and who was vouched for
 	held      []core.Held                 // of this device's chains, what others hold
 	readers   []reader
 	read      map[readerKey]uint64 // receipts that are known
@@ -116,6 +119,9 @@ func newRoom(n *Node, meta storage.Room) *room {
 		people:   newPeople(),
 		seams:    newSeams(),
 		titles:   make(map[ordering.EntryID]string),
+
+		introduced: make(map[ordering.DeviceKey]uint64),
+		vouched:    make(map[ordering.DeviceKey]ordering.DeviceKey),
 	}
 }
 
@@ -659,11 +665,17 @@ func (r *room) show() {
 	v := &roomView{meta: r.meta, connected: r.core.Connected(), entries: g.Have().Count(), parked: g.Parked(), refused: maps.Clone(g.Refused()), self: g.IsMember(r.n.id.origin.Device), origin: r.self, order: r.core.Order(),
 		readers: r.readers, typing: r.people.writing(), merges: r.seams.merges, settings: r.settings}
 	r.showPeople(v, old)
-	v.seats = make(map[ordering.DeviceKey]bool)
-	for _, o := range slices.Concat(v.order.Voters, v.order.Outgoing, v.order.Learners) {
-		v.seats[o.Device] = true
+	if r.census != g.MembersVersion() {
+		r.endVouching()
 	}
-	if old != nil && r.census == g.MembersVersion() && maps.Equal(v.seats, old.seats) {
+	v.guests = make(map[ordering.DeviceKey]bool)
+	for d := range r.vouched {
+		v.guests[d] = true
+	}
+	for _, o := range slices.Concat(v.order.Voters, v.order.Outgoing, v.order.Learners) {
+		v.guests[o.Device] = true
+	}
+	if old != nil && r.census == g.MembersVersion() && maps.Equal(v.guests, old.guests) {
 		v.members, v.names, v.member = old.members, old.names, old.member
 		r.view.Store(v)
 		if written := r.n.store.Transactions(); written != r.written || !reflect.DeepEqual(v, old) {
@@ -692,7 +704,7 @@ func (v *roomView) mode() ordering.Mode { return cmp.Or(v.order.Mode, v.meta.Mod
 
 // eligible reports whether a device may be told of the room.
 func (v *roomView) eligible(d ordering.DeviceKey) bool {
-	return v != nil && (v.member[d] || v.seats[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
+	return v != nil && (v.member[d] || v.guests[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
 }
 
 // reconcile connects the core with the members that share the room now.
@@ -722,10 +734,11 @@ func (r *room) reconcile() {
 	if left {
 		r.saveSeams()
 	}
+	r.introduce()
 }
 
 func (r *room) mayShare(d ordering.DeviceKey) bool {
-	return r.core.Graph().IsMember(d) || r.core.HasSeat(d) || r.meta.State == string(chat.Joining) && r.meta.Via == d
+	return r.core.Graph().IsMember(d) || r.core.HasSeat(d) || r.hasVoucher(d) || r.meta.State == string(chat.Joining) && r.meta.Via == d
 }
 
 // verify checks a run from outside and opens what can be opened. It is called

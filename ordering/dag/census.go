@@ -262,6 +262,25 @@ func (c *census) admits(set *facts, d ordering.DeviceKey) (admits []int, known b
 	return admits, known
 }
 
+// admissions follows a member's admission back to the creator. It ends, as each
+// step goes to the past of the one before.
+func (c *census) admissions(d ordering.DeviceKey, limit int) (path []ordering.Ref) {
+	for set := c.all; len(path) < limit; {
+		admits, _ := c.admits(set, d)
+		if len(admits) == 0 {
+			break
+		}
+		f := &c.list[admits[0]]
+		if f.kind != ordering.KindAdmit {
+			break
+		}
+		path = append(path, ordering.Ref{EntryID: f.at.EntryID, Hash: f.hash})
+		set, d = f.past, f.author
+	}
+	slices.Reverse(path)
+	return path
+}
+
 func (c *census) known() []Member {
 	if c.all == nil {
 		return nil

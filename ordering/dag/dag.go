@@ -177,6 +177,12 @@ func (g *Graph) MemberCount() int {
 // The caller does not change the list.
 func (g *Graph) Known() []Member { return g.people.known() }
 
+// Admissions returns the Admit entries by which a member came in, at most limit: its
+// own last, before that the one of who admitted it, and so on. There is none of the creator.
+func (g *Graph) Admissions(d ordering.DeviceKey, limit int) []ordering.Ref {
+	return g.people.admissions(d, limit)
+}
+
 // MembersVersion changes whenever Members or Known may.
 func (g *Graph) MembersVersion() int { return len(g.people.list) }
 

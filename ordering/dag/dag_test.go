@@ -2,6 +2,7 @@ package dag
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"tertulia/ordering"
@@ -363,6 +364,30 @@ func TestWhoLeavesComesBackByANewAdmission(t *testing.T) {
 	}
 	ana.hear(bob.say(1))
 	ana.sound()
+}
+
+func TestAdmissionsLeadBackToTheCreator(t *testing.T) {
+	s, ana, bob, eva := trio(t)
+	dan := s.author(4)
+	first := ana.log[len(ana.log)-1].Run().First().Ref() // eva's, by ana
+	leave := bob.act(ordering.KindLeave, nil)
+	eva.hear(leave)
+	second := eva.admit(dan).Run().First().Ref()
+	dan.hear(eva.log...)
+	third := dan.admit(bob).Run().First().Ref() // who comes back by somebody else
+	eva.hear(dan.log...)
+	for _, c := range []struct {
+		who   *author
+		limit int
+		want  []ordering.Ref
+	}{
+		{ana, 9, nil}, {eva, 9, []ordering.Ref{first}}, {dan, 9, []ordering.Ref{first, second}},
+		{bob, 9, []ordering.Ref{first, second, third}}, {bob, 2, []ordering.Ref{second, third}}, {s.author(5), 9, nil},
+	} {
+		if got := eva.g.Admissions(c.who.origin.Device, c.limit); !slices.Equal(got, c.want) {
+			t.Errorf("%d of %s: %v, not %v", c.limit, c.who.origin.Tag(), got, c.want)
+		}
+	}
 }
 
 func TestARemovalWinsOverAnAdmissionBesideIt(t *testing.T) {
