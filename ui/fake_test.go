@@ -29,6 +29,7 @@ type fakeNode struct {
 	members  []chat.Member // of every room; three where there are none
 	link     string        // answers Invite, unless it is ""
 	fail     error         // answers every call that does something
+	hold     chan struct{} // unless nil, JoinRoom answers when it is closed
 }
 
 func newFakeNode() *fakeNode {
@@ -193,7 +194,11 @@ func (n *fakeNode) JoinRoom(_ context.Context, invite string) (chat.Room, error)
 		ID: "id-" + invite, Name: invite, Order: chat.Lamport, State: chat.Joining,
 		Progress: chat.Progress{Have: 1200, Want: 10000},
 	}
-	return r, n.do("join "+invite, func() { n.view.Rooms = append(n.view.Rooms, r) })
+	err := n.do("join "+invite, func() { n.view.Rooms = append(n.view.Rooms, r) })
+	if n.hold != nil {
+		<-n.hold
+	}
+	return r, err
 }
 
 func (n *fakeNode) Invite(_ context.Context, o chat.InviteOptions) (string, error) {

@@ -165,9 +165,11 @@ func (w *Window) buildOnboarding() {
 	}
 	o.OnJoin = func(invite string) {
 		o.work(true)
+		waiting := w.invited
+		w.invited = "" // taken, or another preferred; the room may be here before the answer is
 		w.joinRoom(invite, func(err error) {
-			if err == nil {
-				w.invited = "" // joined, or another preferred
+			if err != nil && w.invited == "" {
+				w.invited = waiting
 			}
 			done(err)
 		})
