@@ -15,8 +15,8 @@ import (
 // member shows to whoever is a member and does not share the room with it by whose
 // hand it came in: the Admit entries that led to it. Who takes the author of one of
 // them for a member, and knows nothing of the device it names, listens to that
-// device from then on, and gives it nothing. What is pulled from it brings the entries
-// themselves, and the graph judges as ever.
+// device from then on: it says how far it is, and serves nothing. What is pulled
+// brings the entries themselves, and the graph judges as ever.
 
 const (
 	maxIntroduction = 16 // Admit entries that a device is introduced with

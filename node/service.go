@@ -283,7 +283,7 @@ func (n *Node) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) {
 	if q.Limit < 0 || q.Limit > chat.MaxPage {
 		return chat.Page{}, chat.Errorf(chat.CodeInvalid, "A page has 1 to %d messages.", chat.MaxPage)
 	}
-	sq := storage.Query{Limit: cmp.Or(q.Limit, 100)}
+	sq := storage.Query{Limit: cmp.Or(q.Limit, 100), At: q.At}
 	if sq.Before, err = positionBytes(q.Before); err != nil {
 		return chat.Page{}, err
 	}
@@ -296,11 +296,6 @@ func (n *Node) Page(ctx context.Context, q chat.PageQuery) (chat.Page, error) {
 			return chat.Page{}, err
 		}
 		sq.Around = &row.ID
-	}
-	if !q.At.IsZero() {
-		if sq.After, err = n.store.WrittenAt(ctx, r.id, q.At); err != nil {
-			return chat.Page{}, err
-		}
 	}
 	rows, older, newer, err := n.store.Page(ctx, r.id, sq)
 	if err != nil {

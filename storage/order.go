@@ -510,11 +510,15 @@ const (
 
 // Head returns the newest index and the order hash there; at 0 it is the room's id.
 func (s *Store) Head(ctx context.Context, room ordering.RoomID) (index uint64, hash ordering.Hash, err error) {
+	return headOf(ctx, s.stmts.head, room)
+}
+
+func headOf(ctx context.Context, head *sql.Stmt, room ordering.RoomID) (index uint64, hash ordering.Hash, err error) {
 	type at struct {
 		index uint64
 		hash  ordering.Hash
 	}
-	rows, err := query(ctx, s.stmts.head, "end of the final list", func(rows *sql.Rows) (a at, err error) {
+	rows, err := query(ctx, head, "end of the final list", func(rows *sql.Rows) (a at, err error) {
 		var h sql.RawBytes
 		err = rows.Scan(&a.index, &h)
 		copy(a.hash[:], h)

@@ -10,14 +10,12 @@ import (
 	"strings"
 	"unicode"
 
-	"tertulia/chat"
 	"tertulia/ordering"
 	"tertulia/ordering/linear"
 )
 
 // Limits of what is asked.
 const (
-	aroundTries    = 3    // looks for a line that moves; one that is not shown is not found by any
 	MaxUnread      = 1000 // lines counted by Counts before it stops
 	maxSearchBytes = 1024 // of the text searched for
 	maxSearchWords = 32
@@ -55,15 +53,6 @@ func (r Row) Place() []byte {
 type Hit struct {
 	Room ordering.RoomID
 	Row
-}
-
-// Query asks for a stretch of a room's lines. At most one of Before, After (places,
-// as of Row.Place) and Around is set; none means the newest.
-type Query struct {
-	Before []byte            // the page ends just before it
-	After  []byte            // the page begins just after it
-	Around *ordering.EntryID // the page has it near the middle
-	Limit  int               // 1 to chat.MaxPage
 }
 
 // statements of the reading connections.
@@ -295,102 +284,6 @@ func (s *Store) Keys(ctx context.Context, room ordering.RoomID) ([]RoomKey, erro
 	}, room[:])
 }
 
-// Page returns a stretch of the room's lines and previews: the final list, then
-// the tail in predicted order, without what is hidden, and whether there are lines before and after it.
-// The error is ErrNotFound when q.Around is not here.
-func (s *Store) Page(ctx context.Context, room ordering.RoomID, q Query) (rows []Row, older, newer bool, err error) {
-	limit := bound(q.Limit)
-	switch {
-	case q.Around != nil:
-		for try := 1; ; try++ { // the line may become final, and move, between two looks
-			at, err := s.Find(ctx, room, ordering.OriginTag(q.Around.Origin), q.Around.Seq)
-			if err != nil {
-				return nil, false, false, err
-			}
-			rows, older, newer, err = s.pageAround(ctx, room, at.Place(), limit)
-			if err != nil || try == aroundTries || slices.ContainsFunc(rows, func(r Row) bool { return r.ID == at.ID }) {
-				return rows, older, newer, err
-			}
-		}
-	case q.After != nil:
-		from := next(q.After)
-		rows, newer, err = s.after(ctx, room, from, limit)
-		if err == nil {
-			older, err = s.has(ctx, s.stmts.hasBefore, room, from)
-		}
-		return rows, older, newer, err
-	case q.Before != nil:
-		rows, older, err = s.before(ctx, room, q.Before, limit)
-		slices.Reverse(rows)
-		if err == nil {
-			newer, err = s.has(ctx, s.stmts.hasAfter, room, q.Before)
-		}
-		return rows, older, newer, err
-	default:
-		rows, older, err = s.before(ctx, room, pastAll, limit)
-		slices.Reverse(rows)
-		return rows, older, false, err
-	}
-}
-
-// pageAround shares limit between both sides of place; what one side lacks the
-// other may fill.
-func (s *Store) pageAround(ctx context.Context, room ordering.RoomID, place []byte, limit int) (rows []Row, older, newer bool, err error) {
-	before, older, err := s.before(ctx, room, place, limit)
-	if err != nil {
-		return nil, false, false, err
-	}
-	after, newer, err := s.after(ctx, room, place, limit)
-	if err != nil {
-		return nil, false, false, err
-	}
-	keepAfter := min(len(after), max(limit-limit/2, limit-len(before)))
-	keepBefore := min(len(before), limit-keepAfter)
-	older = older || keepBefore < len(before)
-	newer = newer || keepAfter < len(after)
-	before = before[:keepBefore]
-	slices.Reverse(before)
-	return append(before, after[:keepAfter]...), older, newer, nil
-}
-
-// before returns up to limit rows before place, nearest first, and whether there are more.
-func (s *Store) before(ctx context.Context, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
-	if s.w.previews.Load() {
-		return s.side(ctx, s.stmts.beforeAll, room, place, limit)
-	}
-	return s.side(ctx, s.stmts.before, room, place, limit)
-}
-
-// after returns up to limit rows from place on, nearest first, and whether there are more.
-func (s *Store) after(ctx context.Context, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
-	if s.w.previews.Load() {
-		return s.side(ctx, s.stmts.afterAll, room, place, limit)
-	}
-	return s.side(ctx, s.stmts.after, room, place, limit)
-}
-
-func (s *Store) side(ctx context.Context, st *sql.Stmt, room ordering.RoomID, place []byte, limit int) ([]Row, bool, error) {
-	rows, err := query(ctx, st, "page", scanRow, room[:], place, limit+1)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(rows) > limit {
-		return rows[:limit], true, nil
-	}
-	return rows, false, nil
-}
-
-func (s *Store) has(ctx context.Context, st *sql.Stmt, room ordering.RoomID, place []byte) (bool, error) {
-	var found bool
-	if err := st.QueryRowContext(ctx, room[:], place).Scan(&found); err != nil {
-		return false, fmt.Errorf("storage: read page: %w", err)
-	}
-	return found, nil
-}
-
-// bound keeps a limit within 1 and chat.MaxPage.
-func bound(limit int) int { return max(1, min(limit, chat.MaxPage)) }
-
 // Since returns up to limit (at most chat.MaxPage) lines stored after the one of
 // that arrival, in the order of storing, without what is hidden. That a line
 // became final later is told by Finals alone.
@@ -404,7 +297,11 @@ func number(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 // Find returns the line, or the preview, that an id's string names, a hidden one too.
 // The error is ErrNotFound when it is not here.
 func (s *Store) Find(ctx context.Context, room ordering.RoomID, originTag string, seq uint64) (Row, error) {
-	rows, err := query(ctx, s.stmts.find, "line", scanRow, room[:], originTag, number(seq))
+	return findLine(ctx, s.stmts.find, room, originTag, seq)
+}
+
+func findLine(ctx context.Context, find *sql.Stmt, room ordering.RoomID, originTag string, seq uint64) (Row, error) {
+	rows, err := query(ctx, find, "line", scanRow, room[:], originTag, number(seq))
 	if err == nil && len(rows) == 0 {
 		err = ErrNotFound
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"tertulia/ordering"
@@ -88,60 +87,4 @@ func (s *Store) Writers(ctx context.Context, room ordering.RoomID, since time.Ti
 		}
 		return decodeOrigin(o), nil
 	}, room[:], since.UnixMilli(), maxLookBack)
-}
-
-// WrittenAt returns a place to page from (Query.After) such that what follows was
-// written at the time or later, by its author's clock, and the line before was
-// not. Authors' clocks differ, so there may be several such places; it is one of
-// them, found by halving: some 30 reads, however long the room is.
-func (s *Store) WrittenAt(ctx context.Context, room ordering.RoomID, at time.Time) ([]byte, error) {
-	last, _, err := s.Head(ctx, room)
-	if err != nil {
-		return nil, err
-	}
-	earlier := func(place []byte) (bool, error) { // the line there or next after it, if any, is
-		rows, _, err := s.after(ctx, room, place, 1)
-		return err == nil && len(rows) > 0 && rows[0].WallMS < at.UnixMilli(), err
-	}
-	index, err := halve(0, last, func(n uint64) (bool, error) { return earlier(FinalPlace(n + 1)) })
-	if err != nil || index < last {
-		return FinalPlace(index), err
-	}
-	// All that is final is earlier: on in the tail, whose places begin with the ts.
-	inTail := func(ts uint64) []byte { return tailPlace(ordering.Key{TS: ts}) }
-	rows, _, err := s.before(ctx, room, pastAll, 1)
-	if err != nil || len(rows) == 0 || rows[0].Final.Index > 0 {
-		return tailBegins, err
-	}
-	first, err := halve(0, min(rows[0].TS, math.MaxInt64)+1, func(ts uint64) (bool, error) { return earlier(inTail(ts + 1)) })
-	if err != nil {
-		return nil, err
-	}
-	// Lines of one ts stand by author; the first that is late enough is wanted.
-	place := inTail(first)
-	for {
-		rows, _, err := s.after(ctx, room, next(place), 1)
-		if err != nil || len(rows) == 0 || rows[0].WallMS >= at.UnixMilli() || rows[0].TS > first {
-			return place, err
-		}
-		place = rows[0].Place()
-	}
-}
-
-// halve returns the least n in [low, high) for which before(n) is false, or high,
-// where before is true up to some n and false from there.
-func halve(low, high uint64, before func(uint64) (bool, error)) (uint64, error) {
-	for low < high {
-		middle := low + (high-low)/2
-		yes, err := before(middle)
-		if err != nil {
-			return 0, err
-		}
-		if yes {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
 }

@@ -117,11 +117,7 @@ func TestAPageBeginsWhereATimeDoes(t *testing.T) {
 			{0, numbered(1, 9)}, {10_000, numbered(1, 9)}, {10_001, numbered(2, 9)}, {30_000, numbered(3, 9)}, {35_000, numbered(4, 9)},
 			{40_000, numbered(4, 9)}, {89_999, numbered(9, 9)}, {90_000, numbered(9, 9)}, {90_001, nil},
 		} {
-			place, err := s.WrittenAt(t.Context(), room, time.UnixMilli(at.ms))
-			if err != nil {
-				t.Fatal(err)
-			}
-			rows, _, newer, err := s.Page(t.Context(), room, Query{After: place, Limit: chat.MaxPage})
+			rows, _, newer, err := s.Page(t.Context(), room, Query{At: time.UnixMilli(at.ms), Limit: chat.MaxPage})
 			wantTexts(t, time.UnixMilli(at.ms).String(), rows, err, at.want...)
 			if newer {
 				t.Error("there is more")
@@ -153,9 +149,8 @@ func TestAnEntryTellsWhenItCameAndWhoWroteSince(t *testing.T) {
 	}
 }
 
-// TestAPageAroundALineHasItWhileItBecomesFinal: between the look where a line
-// stands and that around there it may have moved.
-func TestAPageAroundALineHasItWhileItBecomesFinal(t *testing.T) {
+// Between the look where a line stands and the one there it must not move.
+func TestAPageIsOfOneMomentWhileLinesBecomeFinal(t *testing.T) {
 	const lines = 300
 	s, room := open(t, t.TempDir()), testRoom(1)
 	a := newAuthor(1, room)
@@ -189,9 +184,11 @@ func TestAPageAroundALineHasItWhileItBecomesFinal(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := entries[min(head, lines-1)].Entry.ID()
-		rows, _, _, err := s.Page(t.Context(), room, Query{Around: &id, Limit: 1})
-		if err != nil || len(rows) != 1 || rows[0].ID != id {
-			t.Fatalf("the page around %s is %v, %v", id, rows, err)
+		for _, q := range []Query{{Around: &id, Limit: 1}, {At: time.UnixMilli(1000 * int64(id.Seq)), Limit: 1}} {
+			rows, _, _, err := s.Page(t.Context(), room, q)
+			if err != nil || len(rows) != 1 || rows[0].ID != id {
+				t.Fatalf("the page of %s by %+v is %v, %v", id, q, rows, err)
+			}
 		}
 	}
 }
