@@ -24,6 +24,7 @@ import (
 const (
 	maxReaders       = 1024            // persons whose receipts a room keeps
 	maxReadersDevice = 16              // of these, of one device
+	maxEarly         = 256             // receipts of devices whose admission is not here yet
 	receiptsEvery    = time.Second     // between two tellings, in a room
 	typingEvery      = 3 * time.Second // between two tellings that somebody writes
 	typingLasts      = 6 * time.Second // after the last one
@@ -47,6 +48,7 @@ type receipt struct {
 type people struct {
 	receipts map[readerKey]receipt
 	owner    map[ordering.PersonKey]ordering.DeviceKey
+	early    map[readerKey]receipt // of devices that are no members yet, by what is known here
 	version  uint64
 	unkept   []ordering.Receipt            // not on disk yet
 	told     map[ordering.DeviceKey]uint64 // version up to which a peer was told
@@ -65,7 +67,7 @@ type typist struct {
 
 func newPeople() people {
 	return people{
-		receipts: make(map[readerKey]receipt), owner: make(map[ordering.PersonKey]ordering.DeviceKey),
+		receipts: make(map[readerKey]receipt), early: make(map[readerKey]receipt), owner: make(map[ordering.PersonKey]ordering.DeviceKey),
 		told: make(map[ordering.DeviceKey]uint64), typing: make(map[ordering.DeviceKey]typist),
 	}
 }
@@ -83,6 +85,25 @@ func (p *people) take(now time.Time, from ordering.DeviceKey, r ordering.Receipt
 	p.owner[r.Person] = r.Device
 	p.unkept = append(p.unkept, r)
 	p.plan(now)
+}
+
+// hold keeps a receipt that was verified until its device is a member: who brought
+// it does not bring it again.
+func (p *people) hold(from ordering.DeviceKey, r ordering.Receipt) {
+	key := readerKey{r.Device, r.Person}
+	if old, known := p.early[key]; r.UpTo > old.UpTo && (known || len(p.early) < maxEarly) {
+		p.early[key] = receipt{Receipt: r, from: from}
+	}
+}
+
+// admit takes what was held of those who are members now.
+func (p *people) admit(now time.Time, member map[ordering.DeviceKey]bool) {
+	for key, r := range p.early {
+		if member[key.device] {
+			delete(p.early, key)
+			p.take(now, r.from, r.Receipt)
+		}
+	}
 }
 
 func (p *people) hasPlace(d ordering.DeviceKey) bool {
@@ -220,15 +241,19 @@ func (r *room) loadPeople(ctx context.Context) error {
 // goroutine: signatures are verified here, of what says more than is known.
 func (r *room) heard(d ordering.DeviceKey, m *ordering.Ephemeral) {
 	v := r.view.Load()
-	if !v.member[d] {
+	if !v.eligible(d) {
 		r.n.count(ordering.NotMember)
 		return
+	}
+	typing := m.Typing
+	if !v.member[d] {
+		typing = nil
 	}
 	var good []ordering.Receipt
 	for _, x := range m.Receipts {
 		switch {
 		case x.UpTo <= v.read[readerKey{x.Device, x.Person}] || x.Device == r.n.id.origin.Device:
-		case !v.member[x.Device]:
+		case v.former(x.Device):
 			r.n.count(ordering.NotMember)
 		case !x.Verify(r.id):
 			r.n.count(ordering.BadSignature)
@@ -236,16 +261,20 @@ func (r *room) heard(d ordering.DeviceKey, m *ordering.Ephemeral) {
 			good = append(good, x)
 		}
 	}
-	if len(good) == 0 && m.Typing == nil {
+	if len(good) == 0 && typing == nil {
 		return
 	}
 	r.hint(func() {
 		now := time.Now()
 		for _, x := range good {
-			r.people.take(now, d, x)
+			if r.core.Graph().IsMember(x.Device) {
+				r.people.take(now, d, x)
+			} else {
+				r.people.hold(d, x)
+			}
 		}
-		if m.Typing != nil {
-			r.people.writes(now, d, *m.Typing)
+		if typing != nil {
+			r.people.writes(now, d, *typing)
 		}
 	})
 }

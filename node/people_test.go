@@ -153,8 +153,47 @@ func TestForgedReceiptsAreRefusedAndCounted(t *testing.T) {
 	r.heard(b.device(), &ordering.Ephemeral{Receipts: []ordering.Receipt{further, another, foreign, elsewhere, told}})
 	r.heard(strange, &ordering.Ephemeral{Receipts: []ordering.Receipt{told}})
 	a.untilReads("Bea", 5)
-	if bad, strangers := refused(ordering.BadSignature), refused(ordering.NotMember); bad != 3 || strangers != 2 {
-		t.Errorf("%d bad signatures and %d of strangers are counted, want 3 and 2", bad, strangers)
+	if bad, strangers := refused(ordering.BadSignature), refused(ordering.NotMember); bad != 3 || strangers != 1 {
+		t.Errorf("%d bad signatures and %d of strangers are counted, want 3 and 1", bad, strangers)
+	}
+	if got := a.reads("Bea"); got != 5 {
+		t.Errorf("the receipt of a device that is no member counts: %d", got)
+	}
+}
+
+// Who joins is told what people have read, maybe before it knows who they are.
+func TestAReceiptWaitsUntilItsDeviceIsAMember(t *testing.T) {
+	t.Parallel()
+	nodes := party(t, "n1", "n2")
+	a, b := nodes[0], nodes[1]
+	c := start(t, loopback(t, "n3"))
+	person, _ := testDevice(77)
+	early := ordering.SignReceipt(c.id.key, person, a.inner().id, "Cid", 1)
+	b.inner().heard(a.device(), &ordering.Ephemeral{Receipts: []ordering.Receipt{early}})
+	if held := inRoom(b, func(r *room) int { return len(r.people.early) }); held != 1 || b.reads("Cid") != 0 {
+		t.Fatalf("%d are held, and read up to %d", held, b.reads("Cid"))
+	}
+	c.join(a.invite(chat.InviteOptions{}))
+	b.untilReads("Cid", 1)
+}
+
+func TestSoManyReceiptsWait(t *testing.T) {
+	p := newPeople()
+	one := func(i int, upTo uint64) ordering.Receipt {
+		return ordering.Receipt{Device: ordering.DeviceKey{byte(i), byte(i >> 8)}, Name: "Ana", UpTo: upTo}
+	}
+	for i := range maxEarly + 1 {
+		p.hold(ordering.DeviceKey{9}, one(i, 2))
+	}
+	p.hold(ordering.DeviceKey{9}, one(0, 3))
+	p.hold(ordering.DeviceKey{9}, one(1, 1))
+	if len(p.early) != maxEarly {
+		t.Errorf("%d wait", len(p.early))
+	}
+	p.admit(time.Unix(1, 0), map[ordering.DeviceKey]bool{{0}: true, {1}: true})
+	first, second := p.receipts[readerKey{device: ordering.DeviceKey{0}}], p.receipts[readerKey{device: ordering.DeviceKey{1}}]
+	if len(p.receipts) != 2 || first.UpTo != 3 || second.UpTo != 2 || first.from != (ordering.DeviceKey{9}) || len(p.early) != maxEarly-2 || p.due.IsZero() {
+		t.Errorf("%+v, %+v; %d wait", first, second, len(p.early))
 	}
 }
 

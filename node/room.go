@@ -693,6 +693,7 @@ func (r *room) show() {
 			v.member[m.Device] = true
 		}
 	}
+	r.people.admit(time.Now(), v.member)
 	r.view.Store(v)
 	r.n.membersChanged()
 	r.n.notify()
@@ -705,6 +706,11 @@ func (v *roomView) mode() ordering.Mode { return cmp.Or(v.order.Mode, v.meta.Mod
 // eligible reports whether a device may be told of the room.
 func (v *roomView) eligible(d ordering.DeviceKey) bool {
 	return v != nil && (v.member[d] || v.guests[d] || v.meta.State == string(chat.Joining) && v.meta.Via == d)
+}
+
+// former reports whether a device was a member and is none.
+func (v *roomView) former(d ordering.DeviceKey) bool {
+	return slices.ContainsFunc(v.members, func(m dag.Member) bool { return m.Former && m.Device == d })
 }
 
 // reconcile connects the core with the members that share the room now.
