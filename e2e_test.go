@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -222,12 +223,28 @@ type member struct {
 
 func newMember(t *testing.T, name string) *member {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return &member{t: t, name: name, dir: filepath.Join(t.TempDir(), name), addr: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", freePort(t))}
+}
+
+// Members listen below the ports that systems give to connections, so that nothing
+// takes the port of one that is down or not up yet.
+const firstPort, lastPort = 20_000, 29_999
+
+var ports = rand.Uint32() // given so far, counted from anywhere
+
+// freePort returns a port that no other call does.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range lastPort - firstPort {
+		ports++
+		port := firstPort + int(ports%(lastPort-firstPort+1))
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return &member{t: t, name: name, dir: filepath.Join(t.TempDir(), name), addr: fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port)}
+	t.Fatalf("no port from %d to %d is free", firstPort, lastPort)
+	return 0
 }
 
 func (m *member) args(more ...string) []string {
