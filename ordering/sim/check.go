@@ -637,8 +637,8 @@ func (c *canon) said(n *node, m ordering.Message) {
 			w.failf(n.i, "U6", "speaks of final %d, record %d with %d, %d on disk", m.FinalIndex, m.Applied, d.index, d.applied)
 		case m.FinalIndex > 0 && m.OrderHash != c.order[m.FinalIndex-1].order:
 			w.failf(n.i, "U6", "speaks of another order hash at %d", m.FinalIndex)
-		case m.Term > d.control.Hard.Term || m.Commit > d.control.Hard.Commit || m.LastIndex > d.last():
-			w.failf(n.i, "P-2", "speaks of term %d, commit %d, last %d with %d, %d, %d on disk", m.Term, m.Commit, m.LastIndex, d.control.Hard.Term, d.control.Hard.Commit, d.last())
+		case m.Term > d.control.Hard.Term || m.Commit > d.control.Hard.Commit || d.behind(m.LastTerm, m.LastIndex):
+			w.failf(n.i, "P-2", "speaks of term %d, commit %d, last %d@%d with %+v, %d on disk", m.Term, m.Commit, m.LastIndex, m.LastTerm, d.control.Hard, d.last())
 		case m.Clock > d.clock:
 			w.failf(n.i, "L-2", "speaks of clock %d with %d on disk", m.Clock, d.clock)
 		}
@@ -710,6 +710,14 @@ func (d *disk) last() uint64 {
 		return d.control.Log[n-1].Index
 	}
 	return d.control.Snapshot.Index
+}
+
+// behind reports whether the log on the disk is less up to date than one that ends so
+// (Raft 5.4.1). What is said of a log stays true when the commit it waited for has a
+// later leader's records replace the end of that log: this one is no less up to date.
+func (d *disk) behind(term, index uint64) bool {
+	own := lastTerm(d)
+	return term > own || term == own && index > d.last()
 }
 
 // watchQuorum looks, when links or leaders changed, at who has lost its quorum
